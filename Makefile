@@ -1,0 +1,38 @@
+# The commands of the README. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+# A mirror given relative to here must still be found by stages that run in a copy (dvc exp --temp, the queue).
+ifneq ($(ATLAS_MIRROR),)
+export ATLAS_MIRROR := $(realpath $(ATLAS_MIRROR))$(if $(realpath $(ATLAS_MIRROR)),,$(ATLAS_MIRROR))
+endif
+BIN := $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
+STAMP := $(VENV)/.installed
+
+.PHONY: help env repro plan gallery readme lint format test clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env: $(STAMP) ## the environment (.venv, pinned by requirements.txt)
+
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another with PYTHON=python3.12"; exit 1; }
+	@echo "making the environment in $(VENV) (about 6 GB: torch brings its CUDA libraries; once)"
+	@if command -v uv >/dev/null; then \
+	  { [ -x $(BIN)/python ] || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); } && uv pip install -q --python $(BIN)/python -r requirements.txt; \
+	else \
+	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
+	fi
+	@touch $@
+
+lint: env ## ruff (lint and format) and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+test: env lint ## the tests (15 minutes; with ATLAS_MIRROR or data/ on MNIST and CIFAR-10 too)
+	pytest

@@ -1,0 +1,75 @@
+"""What the trainer, the measures and the figures know of a model, and nothing else."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, int, int]
+
+
+class Losses(NamedTuple):
+    """What one forward pass gives: a scalar to be minimised for each player, and the named terms to log.
+
+    All in nats per image, averaged over the batch.
+    """
+
+    players: dict[str, Tensor]
+    terms: dict[str, Tensor]
+
+
+class Bound(NamedTuple):
+    """The two parts of the negative evidence lower bound, [N] nats per image each."""
+
+    rate: Tensor
+    distortion: Tensor
+
+
+class Model(nn.Module):
+    """A member of the family.
+
+    A member overrides what it can do; `can` tells callers what that is. Images are float [N, C, H, W] in [0, 1],
+    labels int64 [N], codes float [N, latent_dim]. Labels are always passed and ignored by unconditional members.
+    """
+
+    conditional = False
+    """Does decode() heed the label?"""
+    has_prior = True
+    """Was the code taught to follow N(0, I)? An autoencoder's was not."""
+    discrete = False
+    """Is elbo() a bound on the probability of 8-bit images, so that bits per dimension mean something?"""
+
+    def __init__(self, shape: Shape, classes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.classes = classes
+        self.latent_dim = latent_dim
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Return the named groups of parameters, each taught by its own loss and no other."""
+        raise NotImplementedError
+
+    def losses(self, images: Tensor, labels: Tensor) -> Losses:
+        """Return each player's loss and the terms to log."""
+        raise NotImplementedError
+
+    def encode(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the codes [N, latent_dim]; of a distribution, its mean."""
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
+        """Return images [N, C, H, W] in [0, 1]; of a distribution, its mean."""
+        raise NotImplementedError
+
+    def elbo(self, images: Tensor, labels: Tensor) -> Bound:
+        """Return rate and distortion at one posterior sample an image."""
+        raise NotImplementedError
+
+    def sample(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return one image a label, from codes drawn from N(0, I) (on the CPU: the same draws on every device)."""
+        codes = torch.randn(len(labels), self.latent_dim, generator=generator)
+        return self.decode(codes.to(labels.device), labels)
+
+    def can(self, ability: str) -> bool:
+        """Tell whether this member defines `encode`, `decode` or `elbo`."""
+        return getattr(type(self), ability) is not getattr(Model, ability)

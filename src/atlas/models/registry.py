@@ -1,0 +1,46 @@
+"""Names to members. A member's file registers its class; the file is imported only when its name is asked for."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from atlas.errors import AtlasError
+from atlas.models.base import Model, Shape
+
+_MEMBERS: dict[str, type[Model]] = {}
+
+
+def register(name: str) -> Callable[[type[Model]], type[Model]]:
+    """Make a class known under `name`, the word that params.yaml uses."""
+
+    def remember(member: type[Model]) -> type[Model]:
+        _MEMBERS[name] = member
+        return member
+
+    return remember
+
+
+def build(name: str, shape: Shape, classes: int, settings: Mapping[str, Any]) -> Model:
+    """Return a freshly initialised model.
+
+    Args:
+        name: as registered; `src/atlas/models/<name>.py` is imported if it is not yet.
+        shape: of an image, (C, H, W).
+        classes: number of labels.
+        settings: the keyword arguments of the member: its part of params.yaml, and the `width` of its networks.
+
+    Raises:
+        AtlasError: if there is no such member or a setting does not fit it.
+    """
+    if name not in _MEMBERS:
+        try:
+            importlib.import_module(f"atlas.models.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"atlas.models.{name}":
+                raise
+    if name not in _MEMBERS:
+        raise AtlasError(f"model '{name}': src/atlas/models/{name}.py, which registers it, is missing")
+    try:
+        return _MEMBERS[name](shape, classes, **settings)
+    except (TypeError, ValueError) as error:
+        raise AtlasError(f"model '{name}': {error}") from error

@@ -1,0 +1,195 @@
+"""Every run's numbers, pictures and films on one HTML page that needs no server and no network.
+
+The media are embedded as base64 text, which a browser skips over while it opens the page, and are turned into pictures
+as they come into view.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jinja2
+
+from atlas.files import whole_file
+from atlas.show.gallery_curves import panels
+from atlas.show.gallery_outputs import Medium, RunPage, is_number, numbered
+
+COLOURS = 8
+"""Of the template's palette, --c0 to --c7."""
+
+LOSSES = "losses.png"
+"""The picture that does not go side by side, since the page's own curves show all the runs in one panel."""
+
+SIDE = ("_n", "_low", "_high")
+"""Endings of what stands beside a measure: its sample size and the ends of its interval."""
+
+
+class MeasureInfo(Protocol):
+    """What the page says of a measure; `atlas.measures.catalogue.Measure` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def better(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def digits(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """Stands in for a measure that a run reports and the catalogue does not know, so that no number is lost."""
+
+    name: str
+    title: str
+    unit: str = ""
+    better: str = ""
+    description: str = "Not in the catalogue of measures."
+    digits: int = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run's value of a measure as the page shows it."""
+
+    measure: MeasureInfo
+    value: float
+    text: str
+    interval: str
+    size: str
+    best: bool
+
+    @property
+    def note(self) -> str:
+        return ", ".join(part for part in (self.interval and f"interval {self.interval}", self.size) if part)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The same kind of picture or film, of every run that has it."""
+
+    name: str
+    title: str
+    """Empty where the runs' titles differ."""
+    items: list[tuple[RunPage, Medium]]
+
+
+def build(
+    page: Path,
+    runs: list[RunPage],
+    judges: dict[str, dict[str, Any]],
+    catalogue: Sequence[MeasureInfo],
+    scale: str,
+    seed: int,
+) -> None:
+    """Write the page, whole or not at all; the same inputs give the same bytes.
+
+    Args:
+        page: the HTML file to write.
+        runs: in the order to be shown.
+        judges: each data set's judge.json.
+        catalogue: the measures, in the order of the table's columns; one that no run has is left out.
+        scale: as in params.yaml.
+        seed: as in params.yaml.
+    """
+    datasets = list(dict.fromkeys(run.dataset for run in runs))
+    measures = _columns(runs, catalogue)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = environment.get_template("gallery.html.jinja").stream(
+        runs=runs,
+        datasets=datasets,
+        models=list(dict.fromkeys(run.model for run in runs)),
+        judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
+        facts={dataset: _facts(judge) for dataset, judge in judges.items()},
+        measures=measures,
+        cells={run.key: {measure.name: _cell(run, measure, runs) for measure in measures} for run in runs},
+        curves={
+            dataset: panels({run.key: run.history for run in runs if run.dataset == dataset}) for dataset in datasets
+        },
+        colours=_colours(runs),
+        keyed={run.key: run for run in runs},
+        shelves=_shelves(runs),
+        media=[medium for run in runs for medium in (*run.pictures, *run.animations)],
+        scale=scale,
+        seed=seed,
+    )
+    with whole_file(page) as aside:
+        content.dump(str(aside), encoding="utf-8")
+
+
+def _columns(runs: list[RunPage], catalogue: Sequence[MeasureInfo]) -> list[MeasureInfo]:
+    reported = dict.fromkeys(name for run in runs for name in run.numbers)
+    known: list[MeasureInfo] = [measure for measure in catalogue if measure.name in reported]
+    names = {measure.name for measure in catalogue}
+    beside = {name + side for name in reported for side in SIDE}
+    return known + [Unlisted(name, name) for name in reported if name not in names and name not in beside]
+
+
+def _cell(run: RunPage, measure: MeasureInfo, runs: list[RunPage]) -> Cell | None:
+    """Return None where the measure does not apply to the run."""
+    value = run.numbers.get(measure.name)
+    if value is None:
+        return None
+    size, low, high = (run.numbers.get(measure.name + side) for side in SIDE)
+    rivals = [
+        other.numbers[measure.name] for other in runs if other.dataset == run.dataset and measure.name in other.numbers
+    ]
+    rivals = [rival for rival in rivals if math.isfinite(rival)]
+    goal = {"lower": min, "higher": max}.get(measure.better)
+    return Cell(
+        measure=measure,
+        value=value,
+        text=f"{value:.{measure.digits}f}",
+        interval="" if low is None or high is None else f"{low:.{measure.digits}f} to {high:.{measure.digits}f}",
+        size="" if size is None else f"n = {size:,.0f}",
+        best=goal is not None and len(set(rivals)) > 1 and value == goal(rivals),
+    )
+
+
+def _colours(runs: list[RunPage]) -> dict[str, int]:
+    """Number the runs of each data set through the palette of the template."""
+    seen: dict[str, int] = {}
+    colours = {}
+    for run in runs:
+        colours[run.key] = seen.setdefault(run.dataset, 0) % COLOURS
+        seen[run.dataset] += 1
+    return colours
+
+
+def _shelves(runs: list[RunPage]) -> list[Shelf]:
+    """Gather pictures of one name, and the films of all labels, that two runs or more have."""
+    shelves: dict[str, list[tuple[RunPage, Medium]]] = {}
+    for run in runs:
+        for picture in run.pictures:
+            if not numbered(picture) and picture.file != LOSSES:
+                name = Path(picture.file).stem.replace("_", " ")
+                shelves.setdefault(name, []).append((run, picture))
+    shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]
+    found = []
+    for name, items in shelves.items():
+        titles = {medium.title for _, medium in items}
+        if len(items) > 1:
+            found.append(Shelf(name, titles.pop() if len(titles) == 1 else "", items))
+    return found
+
+
+def _facts(judge: dict[str, Any]) -> dict[str, str]:
+    """Return the judge's numbers other than its test accuracy."""
+    return {
+        name.replace("_", " "): f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        for name, value in judge.items()
+        if name != "test_accuracy" and is_number(value)
+    }

@@ -1,0 +1,242 @@
+"""What the stages wrote of each run, read for the gallery: pictures, films, numbers and training histories."""
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import yaml
+from PIL import Image
+
+from atlas.errors import AtlasError
+from atlas.files import need
+from atlas.show.gallery_curves import History
+
+MIN_WIDTH = 480
+"""Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A picture or a film, its size in pixels, and the words that go with it."""
+
+    id: str
+    """Unique on the page."""
+    file: str
+    type: str
+    """"image/png" or "video/mp4"."""
+    content: bytes
+    width: int
+    height: int
+    title: str
+    alt: str
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.content).decode("ascii")
+
+    @property
+    def shown_width(self) -> int:
+        """Width on the page in CSS pixels, where there is room."""
+        return self.width * max(1, math.ceil(MIN_WIDTH / self.width))
+
+    @property
+    def pixelated(self) -> bool:
+        return self.shown_width > self.width
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """All that the page shows of a run; a part that does not exist yet is empty."""
+
+    key: str
+    dataset: str
+    model: str
+    settings: Mapping[str, Any]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    pictures: Sequence[Medium] = ()
+    animations: Sequence[Medium] = ()
+    history: History = field(default_factory=dict)
+
+    @property
+    def yaml(self) -> str:
+        return yaml.safe_dump(dict(self.settings), sort_keys=False, allow_unicode=True, width=60)
+
+    @property
+    def series(self) -> list["Series"]:
+        """The pictures, in order; those that differ in a number at the end of their file's name in one series."""
+        found: list[list[Medium]] = []
+        for picture in self.pictures:
+            if found and numbered(picture) and numbered(picture) == numbered(found[-1][0]):
+                found[-1].append(picture)
+            else:
+                found.append([picture])
+        return [Series(media) for media in found]
+
+    @property
+    def films(self) -> list["Series"]:
+        """The animation of all labels, and those of one label each in one series."""
+        return [Series(media) for media in (self.animations[:1], self.animations[1:]) if media]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Pictures or films of which one is shown at a time, picked by its label."""
+
+    media: Sequence[Medium]
+
+    @property
+    def labels(self) -> list[str]:
+        """What tells the titles apart: what follows the words with which all begin."""
+        titles = [medium.title for medium in self.media]
+        shared = commonprefix(titles).rfind(" ") + 1  # noqa: RUF071 (characters are meant, not folders)
+        return [title[shared:] for title in titles]
+
+
+def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = False) -> list[RunPage]:
+    """Read what the stages wrote of each run, in the order of `runs`.
+
+    Args:
+        root: the folder that holds `outputs/`.
+        runs: each run's effective settings by its key; "dataset" and "model" are among them.
+        partial: leave out what is not there yet, and a run of which nothing is.
+
+    Raises:
+        AtlasError: naming the file that is missing and the stage that writes it, or the file that cannot be read.
+    """
+    outputs = root / "outputs"
+    pages = []
+    for key, settings in runs.items():
+        metrics = outputs / "metrics" / f"{key}.json"
+        history = outputs / "models" / key / "history.csv"
+        pictures, animations = outputs / "samples" / key, outputs / "animations" / key
+        stages = {metrics: "evaluate", history: "train", pictures: "sample", animations: "animate"}
+        there = [path for path in stages if path.exists()]
+        if partial and not there:
+            continue
+        if not partial:
+            for path, stage in stages.items():
+                need(path, f"{stage}@{key}")
+        pages.append(
+            RunPage(
+                key=key,
+                dataset=str(settings["dataset"]),
+                model=str(settings["model"]),
+                settings=settings,
+                numbers=_numbers(metrics) if metrics in there else {},
+                pictures=_media(pictures, f"sample@{key}") if pictures in there else (),
+                animations=_media(animations, f"animate@{key}") if animations in there else (),
+                history=_history(history) if history in there else {},
+            )
+        )
+    if not pages:
+        raise AtlasError(f"no run has outputs in {outputs} yet; run `dvc repro` first")
+    return pages
+
+
+def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -> dict[str, dict[str, Any]]:
+    """Read each data set's judge.json, of which "test_accuracy" is a share in [0, 1].
+
+    Raises:
+        AtlasError: naming the file that is missing and the stage that writes it, or the file that cannot be read.
+    """
+    judges = {}
+    for dataset in dict.fromkeys(datasets):
+        path = root / "outputs" / "judges" / dataset / "judge.json"
+        if partial and not path.exists():
+            continue
+        judges[dataset] = _json(need(path, f"train_judge@{dataset}"), dict)
+        if not is_number(judges[dataset].get("test_accuracy")):
+            raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro train_judge@{dataset}`")
+    return judges
+
+
+def numbered(picture: Medium) -> str:
+    """Return the file's name up to the number that ends it, or nothing where none does."""
+    stem = Path(picture.file).stem
+    return stem.rstrip("0123456789") if stem[-1:].isdigit() else ""
+
+
+def _media(folder: Path, stage: str) -> list[Medium]:
+    media = []
+    captions = need(folder / "captions.json", stage)
+    for caption in _json(captions, list):
+        lacking = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
+        if lacking:
+            raise AtlasError(f"{captions}: an entry lacks '{lacking[0]}'; run `dvc repro {stage}` again")
+        path = need(folder / caption["file"], stage)
+        kind, (width, height) = _kind_and_size(path)
+        media.append(
+            Medium(
+                id=f"{folder.parent.name}/{folder.name}/{path.name}",
+                file=path.name,
+                type=kind,
+                content=path.read_bytes(),
+                width=width,
+                height=height,
+                title=caption["title"],
+                alt=caption["alt"],
+            )
+        )
+    return media
+
+
+def _kind_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+    if path.suffix not in (".png", ".mp4"):
+        raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
+    try:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                return "image/png", image.size
+        frames = imageio_ffmpeg.read_frames(path)
+        size = next(frames)["size"]
+        frames.close()
+        return "video/mp4", size
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
+
+
+def _json(path: Path, kind: type) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AtlasError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, kind):
+        raise AtlasError(f"{path}: found a {type(content).__name__}; wanted a {kind.__name__}")
+    return content
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value read from JSON is a number (Python calls true and false numbers, too)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    numbers = {name: value for name, value in _json(path, dict).items() if value is not None}
+    for name, value in numbers.items():
+        if not is_number(value):
+            raise AtlasError(f"{path}: '{name}' is {value!r:.40}; wanted a number")
+    return numbers
+
+
+def _history(path: Path) -> History:
+    """Return term -> split -> points (epoch, value); an empty cell gives no point."""
+    history: History = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                epoch, split = float(row.pop("epoch")), row.pop("split")
+                row.pop("step")
+                for term, value in row.items():
+                    if value:
+                        history.setdefault(term, {}).setdefault(split, []).append((epoch, float(value)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise AtlasError(f"{path} is not a history of epochs: {error!r}") from None
+    return history

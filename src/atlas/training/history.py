@@ -1,0 +1,66 @@
+"""The history of a training: every term, in nats per image, averaged over each epoch."""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atlas.errors import AtlasError
+from atlas.files import whole_file
+
+Row = dict[str, float | int | str]
+
+
+class Averages:
+    """Running means of named terms, summed on the device: reading them is the only wait for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add one batch's terms."""
+        for name, value in terms.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), dtype=torch.float64, device=self.device)
+                self.counts[name] = 0
+            self.sums[name] += value.detach()
+            self.counts[name] += 1
+
+    def read(self) -> dict[str, float]:
+        """Return the means."""
+        return {name: (self.sums[name] / self.counts[name]).item() for name in self.sums}
+
+    def check(self, step: int, kept: str) -> None:
+        """Refuse to go on once a term is not finite.
+
+        Raises:
+            AtlasError: naming the term, the step and what was kept.
+        """
+        broken = [name for name, value in self.read().items() if value != value or abs(value) == float("inf")]
+        if broken:
+            raise AtlasError(
+                f"training diverged: {', '.join(broken)} not finite by step {step}; {kept}. "
+                "A smaller learning_rate, or another seed, usually helps"
+            )
+
+    def state(self) -> dict[str, dict[str, Tensor] | dict[str, int]]:
+        return {"sums": self.sums, "counts": self.counts}
+
+    def restore(self, state: dict) -> None:
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.counts = dict(state["counts"])
+
+
+def write_history(path: Path, rows: list[Row]) -> None:
+    """Write one row per epoch and split: epoch, step, split, then a column per term, empty where it does not apply."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+            )

@@ -1,0 +1,166 @@
+"""The one training loop. It knows a model by its interface only."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from atlas.datasets import Split, epoch_batches, to_unit
+from atlas.device import Machine
+from atlas.models.base import Model
+from atlas.settings import Run
+from atlas.training.checkpoint import Checkpoints
+from atlas.training.frames import Camera, schedule
+from atlas.training.history import Averages, Row
+from atlas.training.optimisers import Player, make_players, rate_factor
+
+CHECK_EVERY = 50
+"""Steps between two looks at the running losses: each is a wait for the device."""
+SAVE_EVERY = 60.0
+"""Seconds between two checkpoints."""
+
+
+@dataclass
+class Trained:
+    """What a training leaves besides the model's parameters."""
+
+    history: list[Row] = field(default_factory=list)
+    frame_steps: list[int] = field(default_factory=list)
+    frames: list[np.ndarray] = field(default_factory=list)
+    frame_kind: str = ""
+
+
+Report = Callable[[int, int, int, dict[str, float]], None]
+"""Told the steps done, all steps, the epoch and the epoch's running means."""
+
+
+def train_step(
+    model: Model, players: list[Player], images: torch.Tensor, labels: torch.Tensor, step: int, machine: Machine
+) -> dict[str, torch.Tensor]:
+    """One forward pass, each player's loss differentiated for its own parameters alone, then all players move.
+
+    Args:
+        images: [N, C, H, W] in [0, 1]; labels: [N]; step: counted from 0.
+
+    Returns:
+        The terms to log, in nats per image.
+    """
+    with machine.autocast():
+        losses = model.losses(images, labels)
+    moving = [player for player in players if player.moves(step)]
+    for player in moving:
+        gradients = torch.autograd.grad(
+            losses.players[player.name], player.parameters, retain_graph=player is not moving[-1]
+        )
+        for parameter, gradient in zip(player.parameters, gradients, strict=True):
+            parameter.grad = gradient
+    # Only now: a player that moved first would change the graph under the next one's gradient.
+    for player in moving:
+        player.optimiser.step()
+    return losses.terms
+
+
+def train(
+    model: Model,
+    run: Run,
+    training: Split,
+    validation: Split,
+    machine: Machine,
+    checkpoints: Checkpoints,
+    report: Report,
+) -> Trained:
+    """Train `model` in place as the run's settings say, from the last checkpoint if there is one.
+
+    Every random draw follows from the run's seed, and the checkpoint keeps the generators' states: a resumed training
+    ends in the same numbers as an uninterrupted one.
+
+    Raises:
+        AtlasError: if a loss is no longer finite.
+    """
+    device, batch_size = machine.device, run.train.batch_size
+    players = make_players(model, run.settings)
+    per_epoch = len(training) // batch_size
+    total = per_epoch * run.train.epochs
+    camera = Camera(model, run.train.frame_grid, to_unit(validation.images[:512]), validation.labels[:512], run.seed)
+    frame_steps = schedule(total, run.train.frames)
+    averages, history = Averages(device), []
+    step = 0
+    saved = checkpoints.load(device)
+    if saved:
+        step, history = saved["step"], saved["history"]
+        _restore(model, players, averages, saved)
+    else:
+        checkpoints.keep_frame(0, camera.take())
+    last_save, kept = time.monotonic(), f"checkpoint of step {step} kept" if step else "no checkpoint yet"
+    for epoch in range(step // per_epoch, run.train.epochs):
+        model.train()
+        for position, chosen in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
+            if epoch * per_epoch + position < step:
+                continue
+            chosen = chosen.to(device)
+            for player in players:
+                rate = player.learning_rate * rate_factor(run.settings["schedule"], step / total)
+                for group in player.optimiser.param_groups:
+                    group["lr"] = rate
+            images, labels = to_unit(training.images[chosen]), training.labels[chosen]
+            averages.add(train_step(model, players, images, labels, step, machine))
+            step += 1
+            if step % CHECK_EVERY == 0 or position + 1 == per_epoch:
+                averages.check(step, kept)
+                report(step, total, epoch + 1, averages.read())
+            if step in frame_steps:
+                checkpoints.keep_frame(step, camera.take())
+            if position + 1 < per_epoch and time.monotonic() - last_save > SAVE_EVERY:
+                checkpoints.save(_state(model, players, averages, step, history))
+                last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
+        where: Row = {"epoch": epoch + 1, "step": step}
+        history.append({**where, "split": "train", **averages.read()})
+        history.append({**where, "split": "validation", **validate(model, validation, batch_size, machine)})
+        averages = Averages(device)
+        if epoch + 1 < run.train.epochs and time.monotonic() - last_save > SAVE_EVERY:
+            checkpoints.save(_state(model, players, averages, step, history))
+            last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
+    model.eval()
+    return Trained(history, frame_steps, [checkpoints.frame(taken) for taken in frame_steps], camera.kind)
+
+
+@torch.no_grad()
+def validate(model: Model, split: Split, batch_size: int, machine: Machine) -> dict[str, float]:
+    """Return the means of the model's terms over a split, without learning from it or disturbing the generators."""
+    averages = Averages(machine.device)
+    devices = [machine.device] if machine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)
+        model.eval()
+        batch_size = min(batch_size, len(split))
+        for start in range(0, len(split) - batch_size + 1, batch_size):
+            images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
+            with machine.autocast():
+                averages.add(model.losses(to_unit(images), labels).terms)
+        model.train()
+    return averages.read()
+
+
+def _state(model: Model, players: list[Player], averages: Averages, step: int, history: list[Row]) -> dict:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "step": step,
+        "history": history,
+        "model": model.state_dict(),
+        "optimisers": {player.name: player.optimiser.state_dict() for player in players},
+        "averages": averages.state(),
+        "generators": [torch.get_rng_state(), *cuda],
+    }
+
+
+def _restore(model: Model, players: list[Player], averages: Averages, saved: dict) -> None:
+    model.load_state_dict(saved["model"])
+    for player in players:
+        player.optimiser.load_state_dict(saved["optimisers"][player.name])
+    averages.restore(saved["averages"])
+    host, *cuda = [state.cpu() for state in saved["generators"]]
+    torch.set_rng_state(host)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)

@@ -1,0 +1,97 @@
+"""Gather every run's numbers and curves in `results/`, small and in git: JSON, CSV and Markdown."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from atlas import settings as settings_file
+from atlas.errors import AtlasError, run_stage
+from atlas.files import need, whole_file, write_json
+from atlas.measures.catalogue import MEASURES
+from atlas.settings import Settings
+
+RESULTS = Path("results")
+Table = dict[str, dict[str, float | int]]
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    settings = settings_file.load()
+    table = {run: read_metrics(run) for run in settings.runs}
+    judges = {name: read_json(Path("outputs/judges") / name / "judge.json", f"train_judge@{name}")
+              for name in dict.fromkeys(run.dataset for run in settings.runs.values())}  # fmt: skip
+    write_json(RESULTS / "metrics.json", table)
+    write_json(RESULTS / "judges.json", judges)
+    write_csv(RESULTS / "table.csv", ["run", *columns(table)], [{"run": run, **row} for run, row in table.items()])
+    with whole_file(RESULTS / "table.md") as aside:
+        aside.write_text(markdown(table, settings, judges), encoding="utf-8")
+    rows = curves(settings)
+    write_csv(RESULTS / "curves.csv", list(rows[0]), rows)
+    print(f"results/: {len(table)} runs, {len(columns(table))} measures, {len(rows)} points of curves")
+
+
+def read_json(path: Path, stage: str) -> dict:
+    """Read a JSON object that `stage` wrote."""
+    try:
+        content = json.loads(need(path, stage).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force {stage}`") from None
+    return content
+
+
+def read_metrics(run: str) -> dict[str, float | int]:
+    """Read one run's metrics: {measure: value}, each known to the catalogue or the sample size of one that is."""
+    found = read_json(Path("outputs/metrics") / f"{run}.json", f"evaluate@{run}")
+    for name in found:
+        if name.removesuffix("_n") not in MEASURES:
+            raise AtlasError(f"outputs/metrics/{run}.json: measure '{name}' is not in src/atlas/measures/catalogue.py")
+    return found
+
+
+def columns(table: Table) -> list[str]:
+    """Return the measures that at least one run has, in the catalogue's order."""
+    return [name for name in MEASURES if any(name in row for row in table.values())]
+
+
+def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
+    """Return the table that the README shows, with its conditions under it; a measure that does not apply is empty."""
+    names = columns(table)
+    arrow = {"lower": " ↓", "higher": " ↑", "": ""}
+    head = ["run", *(MEASURES[name].title + arrow[MEASURES[name].better] for name in names)]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(names) + "|"]
+    for run, row in table.items():
+        cells = [f"{row[name]:.{MEASURES[name].digits}f}" if name in row else "" for name in names]
+        lines.append("| " + " | ".join([run, *cells]) + " |")
+    sizes = sorted({row["frechet_n"] for row in table.values() if "frechet_n" in row})
+    words = ", ".join(f"{name} {report['test_accuracy']:.1%}" for name, report in judges.items())
+    lines += [
+        "",
+        f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as many "
+        f"samples. The judges read test images right: {words}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def curves(settings: Settings) -> list[dict[str, str]]:
+    """Return every run's history in one long table: a row for each run, epoch, split and term."""
+    rows = []
+    for key, run in settings.runs.items():
+        with need(Path("outputs/models") / key / "history.csv", f"train@{key}").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                where = {"run": key, "dataset": run.dataset, "epoch": row.pop("epoch"), "step": row.pop("step"),
+                         "split": row.pop("split")}  # fmt: skip
+                rows += [{**where, "term": term, "value": value} for term, value in row.items() if value]
+    return rows
+
+
+def write_csv(path: Path, names: list[str], rows: list[dict]) -> None:
+    """Write rows as CSV, columns in the order of `names`, others left out, missing ones empty."""
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    run_stage(main)

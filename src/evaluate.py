@@ -1,0 +1,40 @@
+"""Measure one run on the official test images, by the protocol that every run goes through."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from atlas import settings as settings_file
+from atlas.datasets import Dataset
+from atlas.device import machine
+from atlas.errors import AtlasError, run_stage
+from atlas.files import need, write_json
+from atlas.measures.evaluate import evaluate
+from atlas.measures.judge import Judge
+from atlas.store import load_model, load_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="a name under `runs` in params.yaml")
+    settings = settings_file.load()
+    run = settings.run(parser.parse_args().run)
+    computer = machine()
+    model, _ = load_model(need(Path("outputs/models") / run.key, f"train@{run.key}"), computer.device)
+    dataset = Dataset.open(Path("data") / run.dataset)
+    test = dataset.split("test", computer.device, settings.budget.evaluate[run.dataset].images)
+    training = dataset.split("train", computer.device, len(test))
+    judge = computer.place(Judge(dataset.shape, len(dataset.classes), settings.budget.judge[run.dataset].width))
+    load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
+    try:
+        found = evaluate(model, judge, test, training, torch.Generator().manual_seed(settings.seed))
+    except ValueError as error:
+        raise AtlasError(f"budgets.{settings.scale}.evaluate.{run.dataset}.images: {error}") from None
+    write_json(Path("outputs/metrics") / f"{run.key}.json", found)
+    shown = (f"{name} {value:.4g}" for name, value in found.items() if not name.endswith("_n"))
+    print(f"{run.key}: {', '.join(shown)} ({len(test)} test images)")
+
+
+if __name__ == "__main__":
+    run_stage(main)
