@@ -19,8 +19,10 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     settings = settings_file.load()
     table = {run: read_metrics(run) for run in settings.runs}
-    judges = {name: read_json(Path("outputs/judges") / name / "judge.json", f"train_judge@{name}")
-              for name in dict.fromkeys(run.dataset for run in settings.runs.values())}  # fmt: skip
+    judges = {
+        name: read_json(Path("outputs/judges") / name / "judge.json", f"train_judge@{name}")
+        for name in dict.fromkeys(run.dataset for run in settings.runs.values())
+    }
     write_json(RESULTS / "metrics.json", table)
     write_json(RESULTS / "judges.json", judges)
     write_csv(RESULTS / "table.csv", ["run", *columns(table)], [{"run": run, **row} for run, row in table.items()])
@@ -67,8 +69,8 @@ def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
     words = ", ".join(f"{name} {report['test_accuracy']:.1%}" for name, report in judges.items())
     lines += [
         "",
-        f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as many "
-        f"samples. The judges read test images right: {words}.",
+        f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
+        f"many samples. The judges read test images right: {words}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -79,8 +81,13 @@ def curves(settings: Settings) -> list[dict[str, str]]:
     for key, run in settings.runs.items():
         with need(Path("outputs/models") / key / "history.csv", f"train@{key}").open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                where = {"run": key, "dataset": run.dataset, "epoch": row.pop("epoch"), "step": row.pop("step"),
-                         "split": row.pop("split")}  # fmt: skip
+                where = {
+                    "run": key,
+                    "dataset": run.dataset,
+                    "epoch": row.pop("epoch"),
+                    "step": row.pop("step"),
+                    "split": row.pop("split"),
+                }
                 rows += [{**where, "term": term, "value": value} for term, value in row.items() if value]
     return rows
 

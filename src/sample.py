@@ -48,8 +48,11 @@ class Album:
         labels = self.test.labels[chosen]
         codes = encode_all(self.model, to_unit(self.test.images[chosen]), labels)
         rebuilt = decode_bytes(self.model, codes, labels.cpu(), self.device)
-        path = self._add("reconstructions.png", "Test images over their reconstructions",
-                         "pairs of rows: test images above, the same images decoded from their codes below")  # fmt: skip
+        path = self._add(
+            "reconstructions.png",
+            "Test images over their reconstructions",
+            "pairs of rows: test images above, the same images decoded from their codes below",
+        )
         figures.reconstructions(path, self._images(chosen), rebuilt, self._title(path))
 
     def samples(self) -> None:
@@ -75,21 +78,30 @@ class Album:
         where = "at equal steps of probability of N(0, 1)" if seen is None else "over the region that the codes occupy"
         rest = "" if self.model.latent_dim <= 2 else ", the other dimensions zero"
         if self.model.conditional:
-            path = self._add("maps.png", "Maps of the first two code dimensions, every label",
-                             f"for each label a grid of decoded images, {where}{rest}")  # fmt: skip
+            path = self._add(
+                "maps.png",
+                "Maps of the first two code dimensions, every label",
+                f"for each label a grid of decoded images, {where}{rest}",
+            )
             figures.latent_maps(path, np.stack(pictures), self.classes, self._title(path))
         for label, picture in zip(self.labels, pictures, strict=True):
             of = f", label {self.classes[label]}" if self.model.conditional else ""
-            path = self._add(f"map_{label}.png" if of else "map.png", f"Map of the first two code dimensions{of}",
-                             f"{side} by {side} images decoded from codes {where}{rest}")  # fmt: skip
+            path = self._add(
+                f"map_{label}.png" if of else "map.png",
+                f"Map of the first two code dimensions{of}",
+                f"{side} by {side} images decoded from codes {where}{rest}",
+            )
             figures.latent_map(path, picture, first.numpy(), second.numpy(), self._title(path))
 
     def scatter(self) -> None:
         count = min(self.settings.scatter, len(self.test))
         images, labels = to_unit(self.test.images[:count]), self.test.labels[:count]
         codes = encode_all(self.model, images, labels)
-        path = self._add("codes.png", "Codes of test images, first two dimensions",
-                         f"scatter of {count} codes coloured by label, with each class's name at its median")  # fmt: skip
+        path = self._add(
+            "codes.png",
+            "Codes of test images, first two dimensions",
+            f"scatter of {count} codes coloured by label, with each class's name at its median",
+        )
         limits = 5.0 if self.model.has_prior else None
         figures.latent_scatter(path, codes.numpy(), labels.cpu().numpy(), self.classes, self._title(path), limits)
 
@@ -103,8 +115,11 @@ class Album:
         labels = self.test.labels[chosen]
         codes = encode_all(self.model, to_unit(self.test.images[chosen]), labels)
         images = np.stack([decode_bytes(self.model, codes, label, self.device) for label in self.labels], axis=1)
-        path = self._add("transfer.png", "Style transfer: the code of each test image, decoded with every label",
-                         "top row: test images; below, a row for each label in the style of the image above")  # fmt: skip
+        path = self._add(
+            "transfer.png",
+            "Style transfer: the code of each test image, decoded with every label",
+            "top row: test images; below, a row for each label in the style of the image above",
+        )
         names = [self.classes[label] for label in labels.tolist()]
         figures.style_transfer(path, self._images(chosen), names, images, self.classes, self._title(path))
 

@@ -54,14 +54,14 @@ def main() -> None:
             arguments=arguments,
         )
         write_history(folder / "history.csv", trained.history)
-        write_frames(
-            folder / "frames.npz", trained.frame_steps, trained.frames, dataset.classes, trained.frame_kind
-        )
+        write_frames(folder / "frames.npz", trained.frame_steps, trained.frames, dataset.classes, trained.frame_kind)
     # Wall-clock is no result: it lies where no stage depends on it.
     write_json(Path("outputs/timings") / f"{run.key}.json", {"seconds": round(seconds, 1), "machine": str(computer)})
     checkpoints.clear()
     last = {name: value for name, value in trained.history[-1].items() if isinstance(value, float)}
-    print(f"{run.key}: {steps_of(trained.frame_steps)} steps in {seconds:.0f} s on {computer}; validation {words(last)}")
+    print(
+        f"{run.key}: {steps_of(trained.frame_steps)} steps in {seconds:.0f} s on {computer}; validation {words(last)}"
+    )
 
 
 def steps_of(frame_steps: list[int]) -> int:

@@ -43,9 +43,7 @@ def main() -> None:
     with tqdm(total=total, desc=f"judge of {name}", unit="step", disable=not sys.stderr.isatty()) as bar:
         for epoch in range(budget.epochs):
             judge.train()
-            for position, chosen in enumerate(
-                epoch_batches(len(training), budget.batch_size, settings.seed, epoch)
-            ):
+            for position, chosen in enumerate(epoch_batches(len(training), budget.batch_size, settings.seed, epoch)):
                 progress = (epoch * per_epoch + position) / total
                 optimiser.param_groups[0]["lr"] = PEAK_RATE * one_cycle(progress)
                 chosen = chosen.to(computer.device)

@@ -84,7 +84,7 @@ def write_outputs(root: Path) -> None:
         for folder in (samples, films, model, outputs / "metrics", outputs / "judges" / settings["dataset"]):
             folder.mkdir(parents=True, exist_ok=True)
         captions = []
-        for name, columns in (("samples", 8), ("map_9", 5), ("map_10", 5)):
+        for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("map_10", 5)):
             rows = digits[number : number + 4 * columns].reshape(4, columns, 8, 8)
             Image.fromarray(rows.transpose(0, 2, 1, 3).reshape(32, columns * 8)).save(samples / f"{name}.png")
             captions.append(
@@ -190,7 +190,7 @@ def test_every_picture_and_film_is_embedded_byte_for_byte(root: Path, page: Page
         if attributes.get("type") == "text/plain"
     }
     files = [*(root / "outputs").glob("samples/*/*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
-    assert len(files) == 9 + 1 + 3 + 3
+    assert len(files) == 12 + 1 + 3 + 3
     types = {".png": "image/png", ".mp4": "video/mp4"}
     assert embedded == {
         path.relative_to(root / "outputs").as_posix(): (types[path.suffix], path.read_bytes()) for path in files
@@ -337,7 +337,7 @@ def test_partial_shows_what_is_there(copy: Path) -> None:
     (copy / "outputs" / "metrics" / "mnist_cvae_2.json").unlink()
     runs = collect(copy, RUNS, partial=True)
     assert [run.key for run in runs] == ["mnist_cvae_2", "digits_cvae_2"]
-    assert len(runs[0].pictures) == 3 and not runs[0].animations and not runs[0].numbers
+    assert len(runs[0].pictures) == 4 and not runs[0].animations and not runs[0].numbers
     gallery.build(copy / "page.html", runs, {}, CATALOGUE, "smoke", 0)
     assert "Not evaluated yet." in (copy / "page.html").read_text()
     shutil.rmtree(copy / "outputs")

@@ -27,7 +27,7 @@ class Machine:
 
     def place(self, module: Module) -> Module:
         """Move a network to the device, in the layout that its convolutions are fastest in."""
-        return module.to(self.device, memory_format=torch.channels_last)
+        return module.to(self.device).to(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"

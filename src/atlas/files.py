@@ -22,9 +22,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        with open(aside, "rb+") as file:
+        with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError as error:
         raise AtlasError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
@@ -38,12 +38,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
     aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.part*"):
+            # Of a run that was killed: only one stage at a time writes this folder.
+            shutil.rmtree(left, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.part", dir=path.parent))
         yield aside
         aside.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError as error:
         raise AtlasError(f"{path} could not be written: {error.strerror or error}") from error
     finally:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from atlas.models.base import Model
@@ -21,11 +20,11 @@ def map_axes(side: int, quantile: float, codes: Tensor | None = None) -> tuple[T
             from their own quantile to one minus it, in equal steps.
     """
     if codes is None:
-        values = torch.tensor(norm.ppf(np.linspace(quantile, 1 - quantile, side)), dtype=torch.float32)
+        values = torch.special.ndtri(torch.linspace(quantile, 1 - quantile, side, dtype=torch.float64)).float()
         return values, values.flip(0)
     ends = torch.quantile(codes, torch.tensor([quantile, 1 - quantile]), dim=0)
     second = min(1, codes.shape[1] - 1)
-    first, last = (torch.linspace(*ends[:, axis].tolist(), side) for axis in (0, second))
+    first, last = (torch.linspace(float(ends[0, axis]), float(ends[1, axis]), side) for axis in (0, second))
     return first, last.flip(0)
 
 

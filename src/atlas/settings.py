@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from atlas.errors import AtlasError
 
-Count = Annotated[int, Field(gt=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Positive = Annotated[FiniteFloat, Field(gt=0, strict=True)]
 Weight = Annotated[FiniteFloat, Field(ge=0, strict=True)]
 Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)]
@@ -49,9 +50,9 @@ class TrainBudget(Strict):
     """Channels of every network, as a multiple of the seed texts' networks."""
     images: Count | None
     """Training images used; null takes all."""
-    frames: Annotated[int, Field(ge=2, strict=True)]
+    frames: Annotated[int, Field(ge=2, le=10_000, strict=True)]
     """Pictures taken for the animations."""
-    frame_grid: Count
+    frame_grid: Annotated[int, Field(ge=1, le=100, strict=True)]
     """Images along the side of a frame, per label."""
 
 
@@ -60,7 +61,7 @@ class JudgeBudget(Strict):
 
     epochs: Count
     batch_size: Count
-    width: Count
+    width: Annotated[int, Field(ge=1, le=1024, strict=True)]
     images: Count | None
 
 
@@ -83,7 +84,7 @@ class SampleSettings(Strict):
 
     reconstructions: Count
     per_label: Count
-    map_steps: Annotated[int, Field(ge=2, strict=True)]
+    map_steps: Annotated[int, Field(ge=2, le=100, strict=True)]
     map_quantile: Annotated[FiniteFloat, Field(gt=0, lt=0.5, strict=True)]
     """The map runs from this normal quantile to one minus it."""
     scatter: Count
@@ -93,22 +94,26 @@ class SampleSettings(Strict):
 class AnimationSettings(Strict):
     """`animation`: how the films look."""
 
-    fps: Annotated[int, Field(gt=0, le=60, strict=True)]
+    fps: Annotated[int, Field(ge=1, le=60, strict=True)]
 
 
 # Keys that models share, and what they may hold. A run may only set those that its model's defaults hold.
 VOCABULARY: dict[str, Any] = {
-    "latent_dim": Count,
+    "latent_dim": Annotated[int, Field(ge=1, le=4096, strict=True)],
     "dropout": Fraction,
+    "reconstruction": Literal["cross_entropy", "squared_error"],
     "likelihood": Literal["bernoulli", "gaussian", "discretized_logistic"],
     "optimizer": Literal["adam", "rmsprop", "sgd"],
     "learning_rate": Positive | dict[str, Positive],
     "schedule": Literal["constant", "cosine"],
     "gamma": Weight,
+    "feature_weight": Weight,
     "beta": Weight,
     "feature_loss": Literal["cross_entropy", "squared_error"],
     "steps": dict[str, Count],
 }
+# Keys of every model that the trainer reads.
+TRAINER = ("optimizer", "learning_rate", "schedule")
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,8 @@ def check(raw: Any, source: str = "params.yaml") -> Settings:
     try:
         return _check(raw)
     except AtlasError as error:
-        raise AtlasError(f"{source}: {error}") from None
+        # One line, whatever the keys of the file hold.
+        raise AtlasError(" ".join(f"{source}: {error}".split())) from None
 
 
 def _read(path: Path) -> Any:
@@ -181,10 +187,15 @@ def _read(path: Path) -> Any:
     try:
         # The reader that DVC uses: what keys the cache is what the stage sees (1e-3 is a number, yes is a word).
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except YAMLError as error:
-        raise AtlasError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:
         raise AtlasError(f"{path} is not UTF-8 text: {error}") from None
+    except YAMLError as error:
+        reason = str(error).split("To suppress this check")[0].replace('in "<unicode string>", ', "")
+        raise AtlasError(f"{path} is not YAML: {' '.join(reason.split())}") from None
+    except (ValueError, RecursionError) as error:
+        raise AtlasError(f"{path} is not YAML that can be read: {error}") from None
+    except OSError as error:
+        raise AtlasError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _check(raw: Any) -> Settings:
@@ -194,9 +205,11 @@ def _check(raw: Any) -> Settings:
     for part in parts:
         if part not in top:
             raise AtlasError(f"{part}: missing")
+        if top[part] == {}:
+            raise AtlasError(f"{part}: found no entry; allowed: one or more")
     if top["scale"] not in SCALES:
-        raise AtlasError(f"scale: found {top['scale']!r}; allowed: {', '.join(SCALES)}")
-    seed = _typed("seed", Annotated[int, Field(ge=0, lt=2**31, strict=True)], top["seed"])
+        raise _unfit("scale", top["scale"], SCALES)
+    seed = _typed("seed", Seed, top["seed"])
     datasets = {
         name: _parse(f"datasets.{name}", DatasetSettings, value)
         for name, value in _mapping("datasets", top["datasets"]).items()
@@ -205,16 +218,12 @@ def _check(raw: Any) -> Settings:
     _only("budgets", budgets, SCALES)
     # Every scale is checked, not only the chosen one: a broken row should not wait for the day it is switched to.
     rows = {scale: _budgets(f"budgets.{scale}", budgets.get(scale), datasets) for scale in SCALES}
-    models = {
-        name: _model_settings(f"models.{name}", value) for name, value in _mapping("models", top["models"]).items()
-    }
+    models = {name: _defaults(f"models.{name}", value) for name, value in _mapping("models", top["models"]).items()}
     runs = {}
     for key, value in _mapping("runs", top["runs"]).items():
-        if not isinstance(key, str) or not key.replace("_", "").isalnum():
-            raise AtlasError(f"runs: a run's name is made of letters, digits and underscores; found {key!r}")
+        if not key.replace("_", "").isalnum():
+            raise AtlasError(f"runs: found {key!r}; allowed: names made of letters, digits and underscores")
         runs[key] = _run(key, value, models, datasets, rows[top["scale"]], seed)
-    if not runs:
-        raise AtlasError("runs: at least one is needed")
     return Settings(
         scale=top["scale"],
         seed=seed,
@@ -227,12 +236,15 @@ def _check(raw: Any) -> Settings:
 
 
 def _budgets(path: str, raw: Any, datasets: Mapping[str, Any]) -> Budgets:
+    if raw is None:
+        raise AtlasError(f"{path}: missing (every scale needs its budgets)")
+    for stage, rows in _mapping(path, raw).items():
+        if stage in Budgets.model_fields:
+            _only(f"{path}.{stage}", _mapping(f"{path}.{stage}", rows), datasets)
     budgets = _parse(path, Budgets, raw)
-    for stage in ("train", "judge", "evaluate"):
-        row = getattr(budgets, stage)
-        _only(f"{path}.{stage}", row, datasets)
+    for stage in Budgets.model_fields:
         for name in datasets:
-            if name not in row:
+            if name not in getattr(budgets, stage):
                 raise AtlasError(f"{path}.{stage}.{name}: missing (every data set needs a row)")
     return budgets
 
@@ -253,13 +265,11 @@ def _run(
             raise AtlasError(f"{path}.{part}: missing; allowed: {', '.join(choices)}")
         name = run.pop(part)
         if not isinstance(name, str) or name not in choices:
-            raise AtlasError(
-                f"{path}.{part}: found {name!r}{_nearest(str(name), choices)}; allowed: {', '.join(choices)}"
-            )
+            raise _unfit(f"{path}.{part}", name, choices)
         names[part] = name
     defaults = models[names["model"]]
     train = budget.train[names["dataset"]]
-    seed = _typed(f"{path}.seed", Annotated[int, Field(ge=0, lt=2**31, strict=True)], run.pop("seed", seed))
+    seed = _typed(f"{path}.seed", Seed, run.pop("seed", seed))
     allowed = ["dataset", "model", "seed", *defaults, *TrainBudget.model_fields]
     for name in run:
         if name not in allowed:
@@ -279,6 +289,17 @@ def _run(
     )
 
 
+def _defaults(path: str, raw: Any) -> dict[str, Any]:
+    """Check `models.<name>`: what the trainer reads is there, what the budgets and runs hold is not."""
+    for name in _mapping(path, raw):
+        if name in ("dataset", "model", "seed", *TrainBudget.model_fields):
+            raise AtlasError(f"{path}.{name}: no default of a model; allowed: under budgets, or in a run")
+    for name in TRAINER:
+        if name not in raw:
+            raise AtlasError(f"{path}.{name}: missing")
+    return _model_settings(path, raw)
+
+
 def _model_settings(path: str, raw: Any, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Check each key by the vocabulary, or, where only one model knows it, by the type of its default."""
     checked = {}
@@ -294,7 +315,7 @@ def _model_settings(path: str, raw: Any, defaults: Mapping[str, Any] | None = No
 
 def _like(path: str, default: Any) -> Any:
     """Return the type that a setting with this default must have."""
-    for kind, wanted in ((bool, bool), (int, int), (float, Weight), (str, str)):
+    for kind, wanted in ((bool, bool), (int, int), (float, FiniteFloat), (str, str)):
         if isinstance(default, kind):
             return Annotated[wanted, Field(strict=True)]
     if isinstance(default, dict | list):
@@ -303,42 +324,73 @@ def _like(path: str, default: Any) -> Any:
 
 
 def _typed(path: str, kind: Any, value: Any) -> Any:
-    return _parse(path, create_model("Value", value=(kind, ...)), {"value": value}, inner=True).value  # type: ignore[attr-defined]
-
-
-def _parse(path: str, schema: type[T], raw: Any, inner: bool = False) -> T:
     try:
-        return schema.model_validate(raw if inner else _mapping(path, raw))
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        steps = [str(step) for step in first["loc"]]
-        steps = [step for step in steps[1 if inner else 0 :] if "[" not in step and step not in ("float", "int")]
-        where = ".".join([path, *steps])
-        if first["type"] == "extra_forbidden":
-            fields = _fields_at(schema, first["loc"][:-1])
-            raise AtlasError(
-                f"{where}: unknown key{_nearest(steps[-1], fields)}; allowed: {', '.join(fields)}"
-            ) from None
-        if first["type"] == "missing":
-            raise AtlasError(f"{where}: missing") from None
-        wanted = first["msg"].replace("Input should be ", "")
-        raise AtlasError(f"{where}: found {first['input']!r}; allowed: {wanted}") from None
+        raise _refusal(path, _schema(kind), value, error) from None
 
 
-def _fields_at(schema: type[BaseModel], steps: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the schema allows at a place inside it."""
-    for step in steps:
-        field = schema.model_fields.get(str(step))
-        kinds = [field.annotation] if field else []
-        for kind in kinds:
-            values = getattr(kind, "__args__", (kind,))
-            schema = next((value for value in values if isinstance(value, type) and issubclass(value, BaseModel)), schema)
-    return list(schema.model_fields)
+def _parse(path: str, schema: type[T], raw: Any) -> T:
+    try:
+        return schema.model_validate(_mapping(path, raw))
+    except ValidationError as error:
+        raise _refusal(path, _schema(schema), raw, error) from None
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema()
+
+
+def _refusal(path: str, schema: dict[str, Any], raw: Any, error: ValidationError) -> AtlasError:
+    """Say what the most telling of pydantic's complaints means: an unknown key first, then whatever lies deepest."""
+    complaints = []
+    for complaint in error.errors():
+        where, node, value = path, schema, raw
+        for step in complaint["loc"]:
+            # Between the keys, a location also holds the names of a union's branches.
+            if complaint["type"] == "missing" or (isinstance(value, Mapping) and step in value):
+                where, node = f"{where}.{step}", _child(schema, node, str(step))
+                value = value.get(step)
+        complaints.append((complaint["type"] == "extra_forbidden", where.count("."), where, node, value, complaint))
+    _, _, where, node, value, complaint = max(complaints, key=lambda found: found[:2])
+    if complaint["type"] == "extra_forbidden":
+        parent, name = where.rsplit(".", 1)
+        return _unknown(parent, name, node["siblings"])
+    if complaint["type"] == "missing":
+        return AtlasError(f"{where}: missing")
+    return AtlasError(f"{where}: found {value!r:.60}; allowed: {_words(node)}")
+
+
+def _child(schema: dict[str, Any], node: dict[str, Any], step: str) -> dict[str, Any]:
+    """Return the JSON schema of a key inside a node, or, for a key that has none, the names of those that have."""
+    for branch in node.get("anyOf", [node]):
+        names = branch.get("properties", {})
+        inner = names.get(step, branch.get("additionalProperties"))
+        if isinstance(inner, dict):
+            return schema["$defs"][inner["$ref"].rsplit("/", 1)[1]] if "$ref" in inner else inner
+    return {"siblings": list(node.get("properties", {}))}
+
+
+def _words(node: Mapping[str, Any]) -> str:
+    """Say what a JSON schema allows."""
+    if "anyOf" in node:
+        return " or ".join(_words(branch) for branch in node["anyOf"])
+    if "enum" in node:
+        return ", ".join(node["enum"])
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "a mapping"}
+    kind = node.get("type", "object")
+    bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "and below"}
+    limits = [f"{word} {node[bound]}" for bound, word in bounds.items() if bound in node]
+    return " ".join([kinds.get(kind, kind), *limits])
 
 
 def _mapping(path: str, raw: Any) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise AtlasError(f"{path or 'the file'}: found {raw!r:.60}; allowed: a mapping of keys to values")
+        found = "nothing" if raw is None else f"{raw!r:.60}"
+        raise AtlasError(f"{path or 'the file'}: found {found}; allowed: a mapping of keys to values")
+    for key in raw:
+        if not isinstance(key, str):
+            raise AtlasError(f"{path or 'the file'}: found the key {key!r:.60}; allowed: keys that are words")
     return raw
 
 
@@ -346,8 +398,17 @@ def _only(path: str, raw: Mapping[str, Any], allowed: Iterable[str]) -> None:
     allowed = list(allowed)
     for name in raw:
         if name not in allowed:
-            where = f"{path}.{name}" if path else str(name)
-            raise AtlasError(f"{where}: unknown key{_nearest(str(name), allowed)}; allowed: {', '.join(allowed)}")
+            raise _unknown(path, name, allowed)
+
+
+def _unknown(path: str, name: str, allowed: Iterable[str]) -> AtlasError:
+    where = f"{path}.{name}" if path else name
+    return AtlasError(f"{where}: unknown key{_nearest(name, allowed)}; allowed: {', '.join(allowed)}")
+
+
+def _unfit(path: str, found: Any, allowed: Iterable[str]) -> AtlasError:
+    nearest = _nearest(found, allowed) if isinstance(found, str) else ""
+    return AtlasError(f"{path}: found {found!r:.60}{nearest}; allowed: {', '.join(allowed)}")
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

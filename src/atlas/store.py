@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from atlas.errors import AtlasError
 from atlas.files import need, whole_file, write_json
@@ -18,7 +18,7 @@ def save_weights(module: torch.nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers as safetensors."""
     state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with whole_file(path) as aside:
-        save_file(state, aside)
+        aside.write_bytes(save(state))
 
 
 def load_weights(module: torch.nn.Module, path: Path, stage: str) -> None:
@@ -65,7 +65,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, list[str]]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         model = build(about["model"], tuple(about["shape"]), len(about["classes"]), about["arguments"])
-    except (json.JSONDecodeError, KeyError) as error:
+    except (AtlasError, KeyError, TypeError, ValueError) as error:
         raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force {stage}`") from None
     load_weights(model, folder / "weights.safetensors", stage)
     return model.to(device).eval(), about["classes"]

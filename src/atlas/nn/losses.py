@@ -52,8 +52,10 @@ def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, level
     inverse = torch.exp(-log_scale)
     upper = (images - means + half) * inverse
     lower = (images - means - half) * inverse
-    # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), with u > l: no cancellation.
-    inside = functional.logsigmoid(upper) + functional.logsigmoid(-lower) + torch.log1p(-torch.exp(lower - upper))
+    # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), with u > l: no cancellation,
+    # and l - u known exactly, however wide the scale.
+    width = torch.log(-torch.expm1(-2 * half * inverse))
+    inside = functional.logsigmoid(upper) + functional.logsigmoid(-lower) + width
     log_probability = torch.where(
         images < half,
         functional.logsigmoid(upper),

@@ -1,6 +1,7 @@
 """What an interrupted training resumes from: outside DVC's outputs, which DVC deletes before each run."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -23,9 +24,9 @@ def fingerprint(*parts: Any, files: list[Path]) -> str:
     """
     digest = hashlib.sha256(json.dumps([*parts, torch.__version__], sort_keys=True, default=str).encode())
     sources = sorted(
-        module.__file__
+        file
         for name, module in sys.modules.items()
-        if name.split(".")[0] == "atlas" and getattr(module, "__file__", None)
+        if name.split(".")[0] == "atlas" and (file := getattr(module, "__file__", None))
     )
     for file in [*files, *map(Path, sources)]:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -36,15 +37,18 @@ class Checkpoints:
     """One run's folder of the last checkpoint and the pictures taken so far."""
 
     def __init__(self, run: str, mark: str) -> None:
-        # DVC_ROOT is the main repository also inside the copies that DVC's queue makes: a requeued run finds its folder.
+        # DVC_ROOT is the main repository also in the copies that DVC's queue makes: a requeued run finds its folder.
         root = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
         self.folder = root / f"{run}-{mark}"
         self.stale = [folder for folder in root.glob(f"{run}-*") if folder != self.folder]
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this state in place of the last one, whole or not at all."""
+        # Into memory first: where the disk is full, torch's own writer fails with an error that says nothing.
+        content = io.BytesIO()
+        torch.save(state, content)
         with whole_file(self.folder / "state.pt") as aside:
-            torch.save(state, aside)
+            aside.write_bytes(content.getbuffer())
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Return the last state, or None if there is none that can be read."""
@@ -55,7 +59,8 @@ class Checkpoints:
             # Tensors and plain values only: nothing in the file can execute.
             return torch.load(path, map_location=device, weights_only=True)
         except Exception as error:
-            raise AtlasError(f"{path} cannot be read ({error}); delete it to train from the beginning") from None
+            reason = type(error).__name__
+            raise AtlasError(f"{path} cannot be read ({reason}); delete it to train from the beginning") from None
 
     def keep_frame(self, step: int, picture: np.ndarray) -> None:
         """Keep a picture until the end of the training."""

@@ -26,8 +26,8 @@ class Camera:
     """Draws the same codes, for every label, whenever it is asked.
 
     Two-dimensional codes are drawn as a map over the normal quantiles (or, for a model without a prior, over the region
-    that the codes of some real images occupy at that moment); larger codes as samples from the prior, since a map of two
-    dimensions of many shows little.
+    that the codes of some real images occupy at that moment); larger codes as samples from the prior, since a map of
+    two dimensions of many shows little.
     """
 
     def __init__(self, model: Model, side: int, images: Tensor, labels: Tensor, seed: int) -> None:
@@ -65,8 +65,8 @@ def write_frames(path: Path, steps: list[int], pictures: list[np.ndarray], class
     """Write what the animation stage reads; the same arrays give the same bytes.
 
     Args:
-        steps: one a picture; pictures: uint8 [labels, side, side, C, H, W] each; classes: every class's name; kind: "map"
-            or "samples".
+        steps: one a picture; pictures: uint8 [labels, side, side, C, H, W] each; classes: every class's name; kind:
+            "map" or "samples".
     """
     np.savez_compressed(
         path,

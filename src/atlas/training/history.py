@@ -1,6 +1,8 @@
 """The history of a training: every term, in nats per image, averaged over each epoch."""
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,25 +35,26 @@ class Averages:
         """Return the means."""
         return {name: (self.sums[name] / self.counts[name]).item() for name in self.sums}
 
-    def check(self, step: int, kept: str) -> None:
-        """Refuse to go on once a term is not finite.
-
-        Raises:
-            AtlasError: naming the term, the step and what was kept.
-        """
-        broken = [name for name, value in self.read().items() if value != value or abs(value) == float("inf")]
-        if broken:
-            raise AtlasError(
-                f"training diverged: {', '.join(broken)} not finite by step {step}; {kept}. "
-                "A smaller learning_rate, or another seed, usually helps"
-            )
-
     def state(self) -> dict[str, dict[str, Tensor] | dict[str, int]]:
         return {"sums": self.sums, "counts": self.counts}
 
     def restore(self, state: dict) -> None:
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self.counts = dict(state["counts"])
+
+
+def check_finite(terms: Mapping[str, float], step: int, kept: str) -> None:
+    """Refuse to go on once a term is not finite.
+
+    Raises:
+        AtlasError: naming the terms, the step and what was kept.
+    """
+    broken = [name for name, value in terms.items() if not math.isfinite(value)]
+    if broken:
+        raise AtlasError(
+            f"training diverged: {', '.join(broken)} not finite by step {step}; {kept}. "
+            "A smaller learning_rate, or another seed, usually helps"
+        )
 
 
 def write_history(path: Path, rows: list[Row]) -> None:

@@ -13,7 +13,7 @@ from atlas.models.base import Model
 from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.frames import Camera, schedule
-from atlas.training.history import Averages, Row
+from atlas.training.history import Averages, Row, check_finite
 from atlas.training.optimisers import Player, make_players, rate_factor
 
 CHECK_EVERY = 50
@@ -51,11 +51,10 @@ def train_step(
         losses = model.losses(images, labels)
     moving = [player for player in players if player.moves(step)]
     for player in moving:
-        gradients = torch.autograd.grad(
-            losses.players[player.name], player.parameters, retain_graph=player is not moving[-1]
-        )
-        for parameter, gradient in zip(player.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        player.optimiser.zero_grad()
+        # Not autograd.grad: its gradients may lie in memory otherwise than their parameters, which the fused optimisers
+        # do not look at.
+        losses.players[player.name].backward(inputs=player.parameters, retain_graph=player is not moving[-1])
     # Only now: a player that moved first would change the graph under the next one's gradient.
     for player in moving:
         player.optimiser.step()
@@ -108,16 +107,21 @@ def train(
             averages.add(train_step(model, players, images, labels, step, machine))
             step += 1
             if step % CHECK_EVERY == 0 or position + 1 == per_epoch:
-                averages.check(step, kept)
-                report(step, total, epoch + 1, averages.read())
+                means = averages.read()
+                check_finite(means, step, kept)
+                report(step, total, epoch + 1, means)
             if step in frame_steps:
                 checkpoints.keep_frame(step, camera.take())
             if position + 1 < per_epoch and time.monotonic() - last_save > SAVE_EVERY:
+                check_finite(averages.read(), step, kept)
                 checkpoints.save(_state(model, players, averages, step, history))
                 last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
         where: Row = {"epoch": epoch + 1, "step": step}
         history.append({**where, "split": "train", **averages.read()})
-        history.append({**where, "split": "validation", **validate(model, validation, batch_size, machine)})
+        # The last step's own doing shows here first.
+        found = validate(model, validation, batch_size, machine)
+        check_finite(found, step, kept)
+        history.append({**where, "split": "validation", **found})
         averages = Averages(device)
         if epoch + 1 < run.train.epochs and time.monotonic() - last_save > SAVE_EVERY:
             checkpoints.save(_state(model, players, averages, step, history))

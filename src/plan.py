@@ -1,0 +1,175 @@
+"""Say what `dvc repro` is going to do, and what it will cost on this machine, before it begins.
+
+Every part of params.yaml is checked, and each model that is to be trained is built and takes a few real steps, so that
+a setting it cannot take is refused now and the estimate is this machine's own.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atlas import settings as settings_file
+from atlas.errors import AtlasError, run_stage
+from atlas.settings import SCALES, Run, Settings, known
+
+PARAMS = Path("params.yaml")
+PER_RUN = ("sample", "animate", "evaluate")
+# Seconds on two quiet cores, start-up included; animate's grow with the frames, and the others are minor.
+SECONDS = {
+    "download": 12.0,
+    "train_judge": 8.0,
+    "train": 6.0,
+    "sample": 9.0,
+    "animate": 4.0,
+    "evaluate": 9.0,
+    "compare": 1.0,
+    "gallery": 4.0,
+}
+SECONDS_PER_FRAME = 0.13
+DVC_SECONDS = 0.3
+WARM_UP, TIMED = 2, 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
+    parser.add_argument("--scale", help=f"write this word into params.yaml first: {', '.join(SCALES)}")
+    parser.add_argument("--targets", action="store_true", help="print only the stages to give to `dvc repro`")
+    options = parser.parse_args()
+    if options.scale:
+        set_scale(options.scale)
+    settings = settings_file.load()
+    targets = [f"{stage}@{settings.run(run).key}" for run in options.runs for stage in PER_RUN]
+    if options.targets:
+        print(*targets)
+        return
+    stages = outdated(targets)
+    if not stages:
+        print(f"scale {settings.scale}: everything is up to date")
+        return
+    minutes = sum(estimate(settings, stages).values()) / 60
+    counts = ", ".join(
+        f"{sum(stage.split('@')[0] == kind for stage in stages)} {kind}"
+        for kind in dict.fromkeys(stage.split("@")[0] for stage in stages)
+    )
+    length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
+    print(f"scale {settings.scale}: {len(stages)} stages to do ({counts})")
+    print(
+        f"about {length} on this machine; what is in DVC's cache already costs nothing. Ctrl-C stops it, the same "
+        "command goes on where it stopped"
+    )
+
+
+def set_scale(word: str) -> None:
+    """Write the scale into params.yaml, and nothing else of it: its comments and layout stay."""
+    known("scale", word, SCALES)
+    text = PARAMS.read_text(encoding="utf-8")
+    text, found = re.subn(r"(?m)^scale:[ \t]*\w+", f"scale: {word}", text)
+    if found != 1:
+        raise AtlasError("params.yaml: found no line `scale: WORD`; mend it by hand")
+    PARAMS.write_text(text, encoding="utf-8")
+
+
+def outdated(targets: list[str]) -> list[str]:
+    """Return the stages that `dvc repro` would run, by DVC's own word."""
+    done = subprocess.run(["dvc", "repro", "--dry", *targets], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AtlasError(
+            f"DVC: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'dvc repro --dry failed'}"
+        )
+    return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+
+def estimate(settings: Settings, stages: list[str]) -> dict[str, float]:
+    """Return the seconds that each stage may take, trainings by real steps on this machine."""
+    costs = {}
+    for stage in stages:
+        kind, _, name = stage.partition("@")
+        costs[stage] = SECONDS.get(kind, 5.0) + DVC_SECONDS
+        if kind == "train":
+            costs[stage] += training_seconds(settings, settings.run(name))
+        elif kind == "train_judge":
+            costs[stage] += judging_seconds(settings, name)
+        elif kind == "animate":
+            costs[stage] += SECONDS_PER_FRAME * settings.run(name).train.frames
+    return costs
+
+
+def training_seconds(settings: Settings, run: Run) -> float:
+    """Return the seconds of all steps of a run, from a few on random images of its shape."""
+    import torch
+
+    from atlas.device import machine
+    from atlas.models.registry import build
+    from atlas.training.loop import train_step
+    from atlas.training.optimisers import KEYS, make_players
+
+    shape, images, classes = facts(run.dataset, settings)
+    computer = machine()
+    arguments = {name: value for name, value in run.settings.items() if name not in KEYS} | {"width": run.train.width}
+    model = computer.place(build(run.model, shape, classes, arguments))
+    players = make_players(model, run.settings)
+    batch = torch.rand(run.train.batch_size, *shape, device=computer.device)
+    labels = torch.zeros(len(batch), dtype=torch.long, device=computer.device)
+    steps = iter(range(1000))
+    per_step = seconds(lambda: train_step(model, players, batch, labels, next(steps), computer))
+    return per_step * run.train.epochs * ((run.train.images or images) // run.train.batch_size)
+
+
+def judging_seconds(settings: Settings, dataset: str) -> float:
+    """Return the seconds of all steps of a judge's training, from a few on random images."""
+    import torch
+
+    from atlas.device import machine
+    from atlas.measures.judge import Judge
+
+    shape, images, classes = facts(dataset, settings)
+    budget = settings.budget.judge[dataset]
+    computer = machine()
+    judge = computer.place(Judge(shape, classes, budget.width))
+    batch = torch.rand(budget.batch_size, *shape, device=computer.device)
+
+    def step() -> None:
+        with computer.autocast():
+            logits = judge(batch)
+        logits.float().square().mean().backward()
+
+    return seconds(step) * budget.epochs * ((budget.images or images) // budget.batch_size)
+
+
+def facts(dataset: str, settings: Settings) -> tuple[tuple[int, int, int], int, int]:
+    """Return shape of an image, training images and classes, before the data need be there."""
+    from atlas.datasets import Dataset
+
+    folder = Path("data") / dataset
+    if (folder / "dataset.json").exists():
+        there = Dataset.open(folder)
+        return there.shape, there.counts["train"], len(there.classes)
+    shape = (3, 32, 32) if dataset == "cifar10" else (1, 28, 28)
+    images = {"mnist": 60000, "cifar10": 50000, "digits": 1438}.get(dataset, 60000)
+    return shape, images - settings.datasets[dataset].validation, 10
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Return the median seconds of a step, after a warm-up."""
+    import torch
+
+    spent = []
+    for _ in range(WARM_UP + TIMED):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - started)
+    return sorted(spent[WARM_UP:])[TIMED // 2]
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    run_stage(main)

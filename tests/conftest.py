@@ -1,0 +1,72 @@
+"""What several tests share: the real params.yaml, members built small, and splits of noise."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from atlas.datasets import Split
+from atlas.device import Machine
+from atlas.models.base import Model, Shape
+from atlas.models.registry import build
+from atlas.training.optimisers import KEYS
+
+ROOT = Path(__file__).parents[1]
+PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+SHAPES: list[Shape] = [(1, 28, 28), (3, 32, 32), (2, 16, 20)]
+
+Build = Callable[..., Model]
+Noise = Callable[..., Split]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every test that asks for `member` (or `shape`) each of the family (or each shape of an image)."""
+    if "member" in metafunc.fixturenames:
+        metafunc.parametrize("member", list(PARAMS["models"]))
+    if "shape" in metafunc.fixturenames:
+        metafunc.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tensors this small are slower on two threads, and much slower where others compute as well."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    """params.yaml as plain mappings that share nothing, to be broken."""
+    return json.loads(json.dumps(PARAMS))
+
+
+@pytest.fixture
+def make() -> Build:
+    """make("vae", shape, latent_dim=3): a small member with the defaults of params.yaml but for what is given."""
+
+    def small(name: str, shape: Shape = (1, 16, 16), classes: int = 10, seed: int = 0, **changes: Any) -> Model:
+        arguments = {key: value for key, value in PARAMS["models"][name].items() if key not in KEYS}
+        torch.manual_seed(seed)
+        return build(name, shape, classes, {**arguments, "width": 0.125, **changes})
+
+    return small
+
+
+@pytest.fixture
+def noise() -> Noise:
+    """noise(40, shape): uint8 images of noise, with every label equally often."""
+
+    def draw(count: int, shape: Shape = (1, 16, 16), seed: int = 0) -> Split:
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+        return Split(images, torch.arange(count) % 10)
+
+    return draw
+
+
+@pytest.fixture
+def cpu() -> Machine:
+    return Machine(torch.device("cpu"), bfloat16=False)
