@@ -5,6 +5,7 @@ a setting it cannot take is refused now and the estimate is this machine's own.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -75,13 +76,43 @@ def set_scale(word: str) -> None:
 
 
 def outdated(targets: list[str]) -> list[str]:
-    """Return the stages that `dvc repro` would run, by DVC's own word."""
-    done = subprocess.run(["dvc", "repro", "--dry", *targets], capture_output=True, text=True, check=False)
+    """Return the stages that `dvc repro` would run, in no particular order.
+
+    `dvc repro --dry` does not know them: it stops at the first input that an earlier stage has yet to write. So: what
+    DVC finds changed or missing, and all that comes after it.
+    """
+    changed = set(json.loads(dvc("status", "--json") or "{}"))
+    after: dict[str, set[str]] = {}
+    before: dict[str, set[str]] = {}
+    for first, then in re.findall(r'"([^"]+)" -> "([^"]+)"', dvc("dag", "--dot")):
+        after.setdefault(first, set()).add(then)
+        before.setdefault(then, set()).add(first)
+    found = reach(changed, after)
+    return sorted(found & reach(set(targets), before) if targets else found)
+
+
+def reach(start: set[str], edges: dict[str, set[str]]) -> set[str]:
+    """Return everything that can be reached along `edges`, the start included."""
+    seen: set[str] = set()
+    waiting = set(start)
+    while waiting:
+        stage = waiting.pop()
+        seen.add(stage)
+        waiting |= edges.get(stage, set()) - seen
+    return seen
+
+
+def dvc(*words: str) -> str:
+    """Run a DVC command and return what it prints.
+
+    Raises:
+        AtlasError: with DVC's own complaint.
+    """
+    done = subprocess.run(["dvc", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise AtlasError(
-            f"DVC: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'dvc repro --dry failed'}"
-        )
-    return re.findall(r"Running stage '([^']+)'", done.stdout)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise AtlasError(f"dvc {words[0]}: {' '.join(errors) or done.stderr.strip()[-300:]}")
+    return done.stdout
 
 
 def estimate(settings: Settings, stages: list[str]) -> dict[str, float]:
