@@ -5,6 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
+from PIL import Image, ImageSequence
+
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
 
@@ -13,8 +15,7 @@ PICTURES = Path("results/pictures")
 SHOWN = {
     "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
     "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
-    "map_cvae_gan.png": "outputs/samples/mnist_cvae_gan_2/map_3.png",
-    "training.gif": "outputs/animations/mnist_cvae_gan_2/label_3.gif",
+    "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
 }
 
 
@@ -32,8 +33,21 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, source in SHOWN.items():
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
-        shutil.copyfile(need(Path(source), stage), PICTURES / name)
+        copy = thin if name.endswith(".gif") else shutil.copyfile
+        copy(need(Path(source), stage), PICTURES / name)
     print(f"README.md: table and {len(SHOWN)} pictures")
+
+
+def thin(source: Path, target: Path, every: int = 3) -> None:
+    """Write a GIF with every third of its frames and the last, as long as it was: git keeps each version for good."""
+    with Image.open(source) as film:
+        frames = [(frame.copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
+    kept = [frame for frame, _ in frames[:-1:every]] + [frames[-1][0]]
+    times = [
+        sum(time for _, time in frames[start : min(start + every, len(frames) - 1)])
+        for start in range(0, len(frames) - 1, every)
+    ] + [frames[-1][1]]
+    kept[0].save(target, save_all=True, append_images=kept[1:], duration=times, loop=0, optimize=False)
 
 
 if __name__ == "__main__":

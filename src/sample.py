@@ -30,6 +30,9 @@ class Album:
         self.captions: list[Caption] = []
         self.labels = list(range(len(classes))) if model.conditional else [0]
         self.names = classes if model.conditional else [""]
+        # Of a model that cannot encode, the first two dimensions are as good as any.
+        self.codes = encode_all(model, to_unit(test.images), test.labels) if model.can("encode") else None
+        self.axes = list(range(min(2, model.latent_dim))) if self.codes is None else active_axes(self.codes)
 
     def draw(self) -> None:
         """Draw every figure that this model can give."""
@@ -66,21 +69,21 @@ class Album:
 
     def maps(self) -> None:
         side, quantile = self.settings.map_steps, self.settings.map_quantile
-        seen = None
-        if not self.model.has_prior:
-            seen = encode_all(self.model, to_unit(self.test.images), self.test.labels)
+        seen = None if self.model.has_prior or self.codes is None else self.codes[:, self.axes]
         first, second = map_axes(side, quantile, seen)
-        codes = map_codes(first, second, self.model.latent_dim)
+        codes = torch.zeros(side * side, self.model.latent_dim)
+        codes[:, self.axes] = map_codes(first, second, len(self.axes))
         pictures = [
             decode_bytes(self.model, codes, label, self.device).reshape(side, side, *self.model.shape)
             for label in self.labels
         ]
         where = "at equal steps of probability of N(0, 1)" if seen is None else "over the region that the codes occupy"
         rest = "" if self.model.latent_dim <= 2 else ", the other dimensions zero"
+        what = "code dimensions" if self.axes == [0, 1] else "active code dimensions"
         if self.model.conditional:
             path = self._add(
                 "maps.png",
-                "Maps of the first two code dimensions, every label",
+                f"Maps of the first two {what}, every label",
                 f"for each label a grid of decoded images, {where}{rest}",
             )
             figures.latent_maps(path, np.stack(pictures), self.classes, self._title(path))
@@ -88,18 +91,21 @@ class Album:
             of = f", label {self.classes[label]}" if self.model.conditional else ""
             path = self._add(
                 f"map_{label}.png" if of else "map.png",
-                f"Map of the first two code dimensions{of}",
+                f"Map of the first two {what}{of}",
                 f"{side} by {side} images decoded from codes {where}{rest}",
             )
             figures.latent_map(path, picture, first.numpy(), second.numpy(), self._title(path))
 
     def scatter(self) -> None:
         count = min(self.settings.scatter, len(self.test))
-        images, labels = to_unit(self.test.images[:count]), self.test.labels[:count]
-        codes = encode_all(self.model, images, labels)
+        assert self.codes is not None
+        codes, labels = self.codes[:count, self.axes], self.test.labels[:count]
+        # A code of one dimension lies on a line.
+        codes = torch.nn.functional.pad(codes, (0, 2 - len(self.axes)))
+        which = "first two dimensions" if self.axes == [0, 1] else "first two active dimensions"
         path = self._add(
             "codes.png",
-            "Codes of test images, first two dimensions",
+            f"Codes of test images, {which}",
             f"scatter of {count} codes coloured by label, with each class's name at its median",
         )
         limits = 5.0 if self.model.has_prior else None
@@ -139,6 +145,20 @@ class Album:
     def _title(self, path: Path) -> str:
         title = next(caption["title"] for caption in self.captions if caption["file"] == path.name)
         return f"{self.run} · {title}"
+
+
+def active_axes(codes: torch.Tensor, least: float = 0.01) -> list[int]:
+    """Return the first two dimensions of codes [N, d] that carry something, in their order.
+
+    A dimension is active if its code varies by more than `least` between images (Burda et al. 2016, section 5.1): of
+    128 dimensions many are not, and a map of two that are not is one image many times over. Where fewer than two are
+    active, the most varying ones are taken.
+    """
+    variance = codes.var(0)
+    found = torch.nonzero(variance > least).flatten()[:2]
+    if len(found) < 2:
+        found = variance.argsort(descending=True)[:2].sort().values
+    return found.tolist()
 
 
 def main() -> None:

@@ -19,16 +19,13 @@ class CVAEGAN(Model):
     """A conditional VAE whose reconstructions are compared in the features of a discriminator, which also judges them.
 
         L_prior = KL(q(z|x,y) || p(z))
-        L_llike = distance between D_l(x) and D_l(x~),       x~ = decoder(z, y), z ~ q(z|x,y)
-        L_gan   = log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2,     x_p = decoder(z_p, y), z_p ~ N(0, I)
+        L_llike = distance between D_l(x) and D_l(x~), over the root mean square of D_l(x) - D_l(x_p)
+        L_gan   = (log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2) / 2
+        x~      = decoder(z, y), z ~ q(z|x,y);     x_p = decoder(z_p, y), z_p ~ N(0, I)
 
-        encoder        learns from   L_prior + feature_weight * L_llike
+        encoder        learns from   L_prior + L_llike
         decoder        learns from   gamma * L_llike - L_gan, with -log D(fake) for log(1 - D(fake)) (non-saturating)
         discriminator  learns from   -L_gan
-
-    `feature_weight` is 1 in the seed. At 1 the rate outweighs what a young discriminator can tell of an image, and the
-    code collapses; 100 stands for Larsen's Gaussian around D_l(x~) with a deviation of 0.1 instead of 1. It teaches the
-    encoder only: `gamma` balances the decoder.
 
     The log-variance is bounded to [-LIMIT, LIMIT] as in the seed, there by clipping, here smoothly, since a clipped
     unit no longer learns.
@@ -43,7 +40,6 @@ class CVAEGAN(Model):
         *,
         latent_dim: int,
         gamma: float,
-        feature_weight: float,
         feature_loss: str,
         dropout: float,
         width: float,
@@ -52,7 +48,6 @@ class CVAEGAN(Model):
         if feature_loss not in FEATURE_LOSSES:
             raise ValueError(f"feature_loss: found {feature_loss!r}; allowed: {', '.join(FEATURE_LOSSES)}")
         self.gamma = gamma
-        self.feature_weight = feature_weight
         self.feature_distance = (
             losses.feature_cross_entropy if feature_loss == "cross_entropy" else losses.squared_error
         )
@@ -74,15 +69,18 @@ class CVAEGAN(Model):
         rebuilt, sampled = self.decode(codes, labels), self.decode(torch.randn_like(codes), labels)
         on_real, real_features = self.discriminator(images, labels)
         on_rebuilt, rebuilt_features = self.discriminator(rebuilt, labels)
-        on_sampled, _ = self.discriminator(sampled, labels)
+        on_sampled, sampled_features = self.discriminator(sampled, labels)
         on_fake = torch.cat([on_rebuilt, on_sampled])
         prior = losses.gaussian_rate(mean, log_variance).sum(1).mean()
-        llike = self.feature_distance(rebuilt_features, real_features.detach()).mean()
+        # Larsen's unit Gaussian, with what a random sample of the label is off by for the unit: the scale of the
+        # features grows all through a training, and a fixed one makes the code collapse early or burst the prior late.
+        unit = (real_features - sampled_features).detach().square().mean().sqrt().clamp(min=1e-6)
+        llike = self.feature_distance(rebuilt_features / unit, real_features.detach() / unit).mean()
         adversary = 0.5 * (losses.real(on_real).mean() + losses.fake(on_fake).mean())
         fool = 0.5 * losses.real(on_fake).mean()
         return Losses(
             {
-                "encoder": prior + self.feature_weight * llike,
+                "encoder": prior + llike,
                 "decoder": self.gamma * llike + fool,
                 "discriminator": adversary,
             },

@@ -210,7 +210,7 @@ def write_mp4(path: Path, film: Film, fps: int) -> None:
     convert = "scale=out_color_matrix=bt709:out_range=tv"
     declare = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     options = {
-        "-vf": f"{convert},{declare}", "-c:v": "libx264", "-preset": "veryfast", "-crf": "20", "-pix_fmt": "yuv420p",
+        "-vf": f"{convert},{declare}", "-c:v": "libx264", "-preset": "veryfast", "-crf": "27", "-pix_fmt": "yuv420p",
         "-movflags": "+faststart", "-threads": "1", "-fflags": "+bitexact", "-flags:v": "+bitexact",
     }  # fmt: skip
     source = {"-f": "rawvideo", "-pix_fmt": "rgb24", "-s": f"{width}x{height}", "-r": f"{fps}", "-i": "-"}
