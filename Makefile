@@ -6,7 +6,7 @@ VENV ?= .venv
 ifneq ($(ATLAS_MIRROR),)
 export ATLAS_MIRROR := $(realpath $(ATLAS_MIRROR))$(if $(realpath $(ATLAS_MIRROR)),,$(ATLAS_MIRROR))
 endif
-# Threads that wait for each other give way sooner than by default: as fast on a quiet machine, several times faster on a
+# Threads that wait for each other give way sooner than by default: as fast on a quiet machine, faster on a
 # busy one. Results do not depend on it.
 export GOMP_SPINCOUNT ?= 10000
 BIN := $(abspath $(VENV))/bin
