@@ -54,7 +54,14 @@ def main() -> None:
             arguments=arguments,
         )
         write_history(folder / "history.csv", trained.history)
-        write_frames(folder / "frames.npz", trained.frame_steps, trained.frames, dataset.classes, trained.frame_kind)
+        write_frames(
+            folder / "frames.npz",
+            trained.frame_steps,
+            trained.frames,
+            dataset.classes,
+            trained.frame_kind,
+            trained.per_epoch,
+        )
     # Wall-clock is no result: it lies where no stage depends on it.
     write_json(Path("outputs/timings") / f"{run.key}.json", {"seconds": round(seconds, 1), "machine": str(computer)})
     checkpoints.clear()

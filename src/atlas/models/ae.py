@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from atlas.models.base import Losses, Model, Shape
 from atlas.models.registry import register
 from atlas.nn import losses
-from atlas.nn.networks import Decoder, Encoder
+from atlas.nn.networks import decoder, encoder
 
 RECONSTRUCTION = ("cross_entropy", "squared_error")
 
@@ -20,14 +20,22 @@ class Autoencoder(Model):
     has_prior = False
 
     def __init__(
-        self, shape: Shape, classes: int, *, latent_dim: int, reconstruction: str, dropout: float, width: float
+        self,
+        shape: Shape,
+        classes: int,
+        *,
+        latent_dim: int,
+        network: str,
+        reconstruction: str,
+        dropout: float,
+        width: float,
     ) -> None:
         super().__init__(shape, classes, latent_dim)
         if reconstruction not in RECONSTRUCTION:
             raise ValueError(f"reconstruction: found {reconstruction!r}; allowed: {', '.join(RECONSTRUCTION)}")
         self.reconstruction = reconstruction
-        self.encoder = Encoder(shape, latent_dim, width, dropout)
-        self.decoder = Decoder(shape, latent_dim, width, dropout)
+        self.encoder = encoder(network, shape, latent_dim, width, dropout)
+        self.decoder = decoder(network, shape, latent_dim, width, dropout)
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         return {"autoencoder": list(self.parameters())}

@@ -1,6 +1,6 @@
 """What the trainer, the measures and the figures know of a model, and nothing else."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ class Losses(NamedTuple):
 
     players: dict[str, Tensor]
     terms: dict[str, Tensor]
+    gauge: Tensor | None = None
+    """Of an adversarial member, the discriminator's loss: what the gates of `balance` look at."""
 
 
 class Bound(NamedTuple):
@@ -36,8 +38,9 @@ class Model(nn.Module):
     """Does decode() heed the label?"""
     has_prior = True
     """Was the code taught to follow N(0, I)? An autoencoder's was not."""
-    discrete = False
-    """Is elbo() a bound on the probability of 8-bit images, so that bits per dimension mean something?"""
+    pixels: Literal["", "grey", "binary", "bytes", "real"] = ""
+    """What elbo() speaks of: grey values through a cross-entropy (no likelihood), 0 or 1, 8-bit values (bits per
+    dimension mean something), or a density of real values."""
 
     def __init__(self, shape: Shape, classes: int, latent_dim: int) -> None:
         super().__init__()
@@ -65,11 +68,27 @@ class Model(nn.Module):
         """Return rate and distortion at one posterior sample an image."""
         raise NotImplementedError
 
+    def log_weights(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return log p(x, z) - log q(z|x), [N] nats, at one posterior sample an image.
+
+        Its mean is the evidence lower bound; the log of the mean of its exponential over many samples is the
+        importance-weighted bound (Burda et al. 2016).
+        """
+        raise NotImplementedError
+
+    def rates(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return what each dimension of the code costs, [N, latent_dim] nats; it sums to the rate."""
+        raise NotImplementedError
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes] of the label that the member itself reads in the image."""
+        raise NotImplementedError
+
     def sample(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return one image a label, from codes drawn from N(0, I) (on the CPU: the same draws on every device)."""
         codes = torch.randn(len(labels), self.latent_dim, generator=generator)
         return self.decode(codes.to(labels.device), labels)
 
     def can(self, ability: str) -> bool:
-        """Tell whether this member defines `encode`, `decode` or `elbo`."""
+        """Tell whether this member defines `encode`, `elbo` or another of the methods above."""
         return getattr(type(self), ability) is not getattr(Model, ability)

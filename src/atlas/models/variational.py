@@ -1,4 +1,4 @@
-"""The Gaussian variational autoencoder, conditional or not: what `vae` and `cvae` share."""
+"""The Gaussian variational autoencoder, conditional or not: what `vae`, `beta_vae`, `vae_iaf` and `cvae` share."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from atlas.models.base import Bound, Losses, Model, Shape
 from atlas.nn import losses
 from atlas.nn.likelihood import Likelihood
-from atlas.nn.networks import Decoder, Encoder
+from atlas.nn.networks import decoder, encoder
 
 
 class Variational(Model):
@@ -16,23 +16,52 @@ class Variational(Model):
     """
 
     def __init__(
-        self, shape: Shape, classes: int, *, latent_dim: int, likelihood: str, dropout: float, width: float
+        self,
+        shape: Shape,
+        classes: int,
+        *,
+        latent_dim: int,
+        network: str,
+        likelihood: str,
+        noise: str,
+        dropout: float,
+        width: float,
+        context: int = 0,
     ) -> None:
+        """Build it; `context` is how many numbers the encoder gives besides mean and log-variance."""
         super().__init__(shape, classes, latent_dim)
         shown = classes if self.conditional else 0
-        self.encoder = Encoder(shape, 2 * latent_dim, width, dropout, shown)
-        self.decoder = Decoder(shape, latent_dim, width, dropout, shown)
-        self.likelihood = Likelihood(likelihood, shape[0])
-        self.discrete = self.likelihood.discrete
+        self.likelihood = Likelihood(likelihood, shape[0], noise)
+        self.encoder = encoder(network, shape, 2 * latent_dim + context, width, dropout, shown)
+        self.decoder = decoder(network, shape, latent_dim, width, dropout, shown, self.likelihood.outputs)
+        self.pixels = self.likelihood.pixels
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         return {"autoencoder": list(self.parameters())}
 
-    def elbo(self, images: Tensor, labels: Tensor) -> Bound:
+    def posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z|x), [N, latent_dim] each."""
         mean, log_variance = self.encoder(images, labels).chunk(2, 1)
+        return mean, log_variance
+
+    def elbo(self, images: Tensor, labels: Tensor) -> Bound:
+        images = self.likelihood.observe(images)
+        mean, log_variance = self.posterior(images, labels)
         codes = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         distortion = self.likelihood(self.decoder(codes, labels), images)
         return Bound(losses.gaussian_rate(mean, log_variance).sum(1), distortion)
+
+    def log_weights(self, images: Tensor, labels: Tensor) -> Tensor:
+        images = self.likelihood.observe(images)
+        mean, log_variance = self.posterior(images, labels)
+        noise = torch.randn_like(mean)
+        codes = mean + (0.5 * log_variance).exp() * noise
+        # log q(z|x) - log p(z): the constants cancel.
+        rate = 0.5 * (codes**2 - noise**2 - log_variance).sum(1)
+        return -self.likelihood(self.decoder(codes, labels), images) - rate
+
+    def rates(self, images: Tensor, labels: Tensor) -> Tensor:
+        return losses.gaussian_rate(*self.posterior(self.likelihood.observe(images), labels))
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         bound = self.elbo(images, labels)
@@ -41,7 +70,7 @@ class Variational(Model):
         return Losses({"autoencoder": loss}, {"nelbo": loss, "distortion": distortion, "rate": rate})
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.encoder(images, labels).chunk(2, 1)[0]
+        return self.posterior(images, labels)[0]
 
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
-        return self.decoder(codes, labels).sigmoid()
+        return self.likelihood.mean(self.decoder(codes, labels))

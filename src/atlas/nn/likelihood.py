@@ -1,37 +1,76 @@
-"""p(x|z): from the decoder's logits to nats per image, and to the image to show."""
+"""p(x|z): from the decoder's outputs to nats per image, and to the image to show."""
+
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from atlas.nn import losses
 
-LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
+LIKELIHOODS = ("bernoulli", "binarized", "gaussian", "discretized_logistic")
+NOISES = ("fixed", "learned", "pixel")
+FIXED_SCALE = 0.1
+"""Of `noise: fixed`, in pixels of [0, 1]."""
+SMALLEST = -6.0
+"""Log of the least scale: a third of an 8-bit step. Below it a likelihood of rounded pixels has nothing left to win."""
 
 
 class Likelihood(nn.Module):
     """A pixel-wise likelihood around sigmoid(logits).
 
-    `bernoulli` (on grey values a cross-entropy: see `losses.bernoulli`), `gaussian` (a density of pixels in [0, 1]) or
-    `discretized_logistic` (a probability of 8-bit pixels, comparable in bits per dimension); the last two learn one
-    scale a channel.
+    * `bernoulli`: on grey values a cross-entropy, not a likelihood (see `losses.bernoulli`);
+    * `binarized`: the same on pixels that are set to 1 with the probability of their grey value, anew each time they
+      are seen, which is a likelihood (Burda et al. 2016: dynamic binarisation);
+    * `gaussian`: a density of pixels in [0, 1];
+    * `discretized_logistic`: a probability of 8-bit pixels, comparable in bits per dimension.
+
+    The last two have a scale: `fixed`, `learned` (one a channel), or told by the decoder for each `pixel`.
     """
 
-    def __init__(self, kind: str, channels: int) -> None:
+    def __init__(self, kind: str, channels: int, noise: str = "learned") -> None:
         super().__init__()
-        if kind not in LIKELIHOODS:
-            raise ValueError(f"likelihood: found {kind!r}; allowed: {', '.join(LIKELIHOODS)}")
+        for name, value, allowed in (("likelihood", kind, LIKELIHOODS), ("noise", noise, NOISES)):
+            if value not in allowed:
+                raise ValueError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")
         self.kind = kind
-        if kind != "bernoulli":
+        self.channels = channels
+        scaled = kind in ("gaussian", "discretized_logistic")
+        self.per_pixel = scaled and noise == "pixel"
+        if scaled and noise == "fixed":
+            self.register_buffer("log_scale", torch.full((channels, 1, 1), math.log(FIXED_SCALE)))
+        elif scaled:
             self.log_scale = nn.Parameter(torch.full((channels, 1, 1), -2.0))
 
-    def forward(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Return the distortion -log p(x|z), [N] nats, of images [N, C, H, W] in [0, 1]."""
-        if self.kind == "bernoulli":
-            return losses.bernoulli(logits, images)
-        density = losses.gaussian if self.kind == "gaussian" else losses.discretized_logistic
-        return density(logits.sigmoid(), images, self.log_scale)
+    @property
+    def outputs(self) -> int:
+        """How many channels the decoder must give."""
+        return 2 * self.channels if self.per_pixel else self.channels
 
     @property
-    def discrete(self) -> bool:
-        """Is it a probability of 8-bit images, so that bits per dimension mean something?"""
-        return self.kind == "discretized_logistic"
+    def pixels(self) -> Literal["grey", "binary", "bytes", "real"]:
+        """What it speaks of: see `Model.pixels`."""
+        kinds: dict[str, Literal["grey", "binary", "bytes", "real"]]
+        kinds = {"bernoulli": "grey", "binarized": "binary", "gaussian": "real", "discretized_logistic": "bytes"}
+        return kinds[self.kind]
+
+    def observe(self, images: Tensor) -> Tensor:
+        """Return what the model is to see of images [N, C, H, W] in [0, 1]; drawn anew for `binarized`.
+
+        Pixels that are 0 or 1 already stay as they are.
+        """
+        return torch.bernoulli(images) if self.kind == "binarized" else images
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the mean image [N, C, H, W] in [0, 1] of the decoder's outputs."""
+        return outputs[:, : self.channels].sigmoid()
+
+    def forward(self, outputs: Tensor, images: Tensor) -> Tensor:
+        """Return the distortion -log p(x|z), [N] nats, of images [N, C, H, W] in [0, 1]."""
+        if self.kind in ("bernoulli", "binarized"):
+            return losses.bernoulli(outputs, images)
+        log_scale: Tensor = self.log_scale
+        if self.per_pixel:
+            log_scale = (log_scale + outputs[:, self.channels :]).clamp(min=SMALLEST)
+        density = losses.gaussian if self.kind == "gaussian" else losses.discretized_logistic
+        return density(self.mean(outputs), images, log_scale)

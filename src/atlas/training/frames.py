@@ -13,13 +13,25 @@ QUANTILE = 0.05
 """The map runs from this normal quantile to one minus it, as in the seed."""
 
 
-def schedule(steps: int, frames: int) -> list[int]:
+MOST_EPOCHS = 24
+"""A sheet with a row an epoch has no more rows than this; of longer trainings evenly spaced epochs are shown."""
+
+
+def schedule(steps: int, frames: int, per_epoch: int) -> list[int]:
     """Return the steps, counted from 0 for the untrained model, after which a picture is taken.
 
     Most happens early, so the gaps grow: quadratically, from 0 to the last step. Short trainings give fewer pictures.
+    The ends of the epochs are among them, for the sheet of epochs.
     """
     wanted = np.round(steps * np.linspace(0, 1, frames) ** 2).astype(int)
-    return sorted(set(wanted.tolist()))
+    return sorted({*wanted.tolist(), *epoch_ends(steps, per_epoch)})
+
+
+def epoch_ends(steps: int, per_epoch: int) -> list[int]:
+    """Return the steps at which at most `MOST_EPOCHS` epochs end, evenly spaced, the last among them."""
+    epochs = steps // per_epoch
+    shown = np.unique(np.round(np.linspace(1, epochs, min(epochs, MOST_EPOCHS))).astype(int))
+    return (shown * per_epoch).tolist()
 
 
 class Camera:
@@ -61,12 +73,14 @@ class Camera:
         return self.draws if seen is None else seen.mean(0) + seen.std(0) * self.draws
 
 
-def write_frames(path: Path, steps: list[int], pictures: list[np.ndarray], classes: list[str], kind: str) -> None:
-    """Write what the animation stage reads; the same arrays give the same bytes.
+def write_frames(
+    path: Path, steps: list[int], pictures: list[np.ndarray], classes: list[str], kind: str, per_epoch: int
+) -> None:
+    """Write what the animation and sample stages read; the same arrays give the same bytes.
 
     Args:
         steps: one a picture; pictures: uint8 [labels, side, side, C, H, W] each; classes: every class's name; kind:
-            "map" or "samples".
+            "map" or "samples"; per_epoch: steps in an epoch.
     """
     np.savez_compressed(
         path,
@@ -74,4 +88,5 @@ def write_frames(path: Path, steps: list[int], pictures: list[np.ndarray], class
         images=np.stack(pictures),
         labels=np.array(classes if pictures[0].shape[0] > 1 else [""]),
         kind=np.array(kind),
+        epoch_ends=np.array(epoch_ends(steps[-1], per_epoch)),
     )

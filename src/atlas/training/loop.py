@@ -30,6 +30,8 @@ class Trained:
     frame_steps: list[int] = field(default_factory=list)
     frames: list[np.ndarray] = field(default_factory=list)
     frame_kind: str = ""
+    per_epoch: int = 0
+    """Steps in an epoch."""
 
 
 Report = Callable[[int, int, int, dict[str, float]], None]
@@ -56,9 +58,15 @@ def train_step(
         # do not look at.
         losses.players[player.name].backward(inputs=player.parameters, retain_graph=player is not moving[-1])
     # Only now: a player that moved first would change the graph under the next one's gradient.
+    terms = dict(losses.terms)
     for player in moving:
-        player.optimiser.step()
-    return losses.terms
+        if player.gated and losses.gauge is not None:
+            paused = player.pauses(losses.gauge)
+            player.step(paused)
+            terms[f"{player.name}_paused"] = paused.float()
+        else:
+            player.step()
+    return terms
 
 
 def train(
@@ -83,7 +91,7 @@ def train(
     per_epoch = len(training) // batch_size
     total = per_epoch * run.train.epochs
     camera = Camera(model, run.train.frame_grid, to_unit(validation.images[:512]), validation.labels[:512], run.seed)
-    frame_steps = schedule(total, run.train.frames)
+    frame_steps = schedule(total, run.train.frames, per_epoch)
     averages, history = Averages(device), []
     step = 0
     saved = checkpoints.load(device)
@@ -127,7 +135,7 @@ def train(
             checkpoints.save(_state(model, players, averages, step, history))
             last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
     model.eval()
-    return Trained(history, frame_steps, [checkpoints.frame(taken) for taken in frame_steps], camera.kind)
+    return Trained(history, frame_steps, [checkpoints.frame(taken) for taken in frame_steps], camera.kind, per_epoch)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from atlas.errors import AtlasError
 from atlas.models.base import Model
 
-KEYS = ("optimizer", "learning_rate", "schedule", "steps")
+KEYS = ("optimizer", "learning_rate", "schedule", "steps", "balance")
 """The settings of a model that are the trainer's business; the rest are the model's own."""
 
 
@@ -24,10 +24,60 @@ class Player:
     learning_rate: float
     share: float
     """Of the steps in which it moves."""
+    gate: tuple[float | None, float | None] = (None, None)
+    """It pauses while the model's gauge (nats per image) lies below the first or above the second."""
 
     def moves(self, step: int) -> bool:
         """Does it move in this step, counted from 0? The steps it takes are spread evenly."""
         return math.floor((step + 1) * self.share + 1e-9) > math.floor(step * self.share + 1e-9)
+
+    @property
+    def gated(self) -> bool:
+        return self.gate != (None, None)
+
+    def pauses(self, gauge: torch.Tensor) -> torch.Tensor:
+        """Tell whether the gate is shut, as a boolean on the device: nobody waits for it."""
+        low, high = self.gate
+        gauge = gauge.detach()
+        return (gauge < (-math.inf if low is None else low)) | (gauge > (math.inf if high is None else high))
+
+    def step(self, paused: torch.Tensor | None = None) -> None:
+        """Move along the gradients, unless `paused`: then parameters and optimiser stay bit for bit as they were."""
+        if paused is None:
+            self.optimiser.step()
+            return
+        self._state_exists()
+        places = [*self.parameters, *self._state()]
+        before = [place.detach().clone() for place in places]
+        self.optimiser.step()
+        with torch.no_grad():
+            for place, old in zip(places, before, strict=True):
+                place.copy_(torch.where(paused.to(place.device), old, place))
+
+    def _state(self) -> list[torch.Tensor]:
+        states = (self.optimiser.state[parameter] for parameter in self.parameters)
+        return [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+
+    def _state_exists(self) -> None:
+        """Have the optimiser make its sums before the first step, which may have to be taken back.
+
+        A step without rate and gradient makes them; then they are set to nothing again.
+        """
+        if any(parameter in self.optimiser.state for parameter in self.parameters):
+            return
+        gradients = [parameter.grad for parameter in self.parameters]
+        rates = [group["lr"] for group in self.optimiser.param_groups]
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        for group in self.optimiser.param_groups:
+            group["lr"] = 0.0
+        self.optimiser.step()
+        for value in self._state():
+            value.zero_()
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def make_players(model: Model, settings: Mapping[str, Any]) -> list[Player]:
@@ -36,7 +86,8 @@ def make_players(model: Model, settings: Mapping[str, Any]) -> list[Player]:
     Args:
         model: on its device already.
         settings: `optimizer` (a word); `learning_rate`, one number or one for each player; `steps`, absent or a count
-            for each player: the one with most moves in every step, the others in proportion.
+            for each player: the one with most moves in every step, the others in proportion; `balance`, absent or
+            [low, high] for some players (see `Player.gate`).
 
     Raises:
         AtlasError: if the settings name other players than the model has.
@@ -45,8 +96,19 @@ def make_players(model: Model, settings: Mapping[str, Any]) -> list[Player]:
     rates = _per_player("learning_rate", settings["learning_rate"], groups)
     counts = _per_player("steps", settings.get("steps", 1), groups)
     most = max(counts.values())
+    gates = settings.get("balance", {})
+    for name in gates:
+        if name not in groups:
+            raise AtlasError(f"balance: found player {name}; the model's players are {', '.join(groups)}")
     return [
-        Player(name, group, _optimiser(settings["optimizer"], group, rates[name]), rates[name], counts[name] / most)
+        Player(
+            name,
+            group,
+            _optimiser(settings["optimizer"], group, rates[name]),
+            rates[name],
+            counts[name] / most,
+            tuple(gates.get(name, (None, None))),
+        )
         for name, group in groups.items()
     ]
 
