@@ -85,9 +85,17 @@ COUNTS = [
         ("sample.scater", 1, "sample.scater: unknown key, did you mean 'scatter'?"),
         ("animation.fbs", 1, "animation.fbs: unknown key, did you mean 'fps'?"),
         # A setting of another model.
-        (f"{VAE}.gamma", 1.0, f"{VAE}.gamma: model 'vae' has no such setting ('gamma' belongs to cvae_gan); allowed:"),
-        (f"{VAE}.steps", {"encoder": 1}, "('steps' belongs to cvae_gan)"),
-        ("runs.mnist_ae_2.likelihood", "gaussian", "model 'ae' has no such setting ('likelihood' belongs to vae, cvae"),
+        (
+            f"{VAE}.gamma",
+            1.0,
+            f"{VAE}.gamma: model 'vae' has no such setting ('gamma' belongs to vae_gan, cvae_gan); allowed:",
+        ),
+        (f"{VAE}.steps", {"encoder": 1}, "('steps' belongs to gan, cgan, vae_gan, cvae_gan)"),
+        (
+            "runs.mnist_ae_2.likelihood",
+            "gaussian",
+            "model 'ae' has no such setting ('likelihood' belongs to vae, beta_vae",
+        ),
         # A player, or a value of a player, that is not one.
         (
             f"{GAN}.learning_rate",
@@ -131,8 +139,8 @@ COUNTS = [
         ("seed", 2**31, "seed: found 2147483648; allowed: a whole number from 0 up to 2147483647"),
         (f"{VAE}.seed", 1.5, f"{VAE}.seed: found 1.5; allowed: a whole number"),
         # Words that are not choices.
-        (f"{VAE}.likelihood", "bernouli", f"{VAE}.likelihood: found 'bernouli'; allowed: bernoulli, gaussian,"),
-        ("models.vae.likelihood", "gauss", "models.vae.likelihood: found 'gauss'; allowed: bernoulli, gaussian,"),
+        (f"{VAE}.likelihood", "bernouli", f"{VAE}.likelihood: found 'bernouli'; allowed: bernoulli, binarized,"),
+        ("models.vae.likelihood", "gauss", "models.vae.likelihood: found 'gauss'; allowed: bernoulli, binarized,"),
         (f"{VAE}.optimizer", "adm", f"{VAE}.optimizer: found 'adm'; allowed: adam, rmsprop, sgd"),
         (f"{VAE}.schedule", "cosin", f"{VAE}.schedule: found 'cosin'; allowed: constant, cosine"),
         (f"{GAN}.feature_loss", "mse", f"{GAN}.feature_loss: found 'mse'; allowed: cross_entropy, squared_error"),

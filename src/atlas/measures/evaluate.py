@@ -73,7 +73,7 @@ def likelihood(model: Model, test: Split, generator: torch.Generator) -> dict[st
         "distortion": distortion,
         "rate": rate,
     }
-    if model.discrete:
+    if model.pixels == "bytes":
         found["bits_per_dim"] = (rate + distortion) / (math.prod(model.shape) * math.log(2))
     return found
 

@@ -61,7 +61,9 @@ class Encoder(Labelled):
 class Decoder(Labelled):
     """Code, and label if conditional, to `channels` outputs a pixel.
 
-    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5.
+    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5. With `batch_norm` every picture
+    inside is normalised over the batch (Ioffe and Szegedy 2015), without which a GAN's generator soon draws little else
+    than one image (Radford et al. 2016).
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Decoder(Labelled):
         classes: int = 0,
         channels: int | None = None,
         exact: bool = False,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(classes, 1.0 if exact else LOUDNESS)
         check_shape(shape)
@@ -80,14 +83,18 @@ class Decoder(Labelled):
         second, third = scaled(64, width), scaled(32, width)
         flat = self.base[0] * self.base[1] * self.base[2]
         self.dense = dense([latent_dim + classes, *([] if exact else [HIDDEN, HIDDEN]), flat])
+        norm = nn.BatchNorm2d if batch_norm else nn.Identity
         self.layers = nn.Sequential(
+            norm(self.base[0]),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
             nn.Upsample(scale_factor=2),
-            nn.Conv2d(self.base[0], second, 5, padding=2),
+            nn.Conv2d(self.base[0], second, 5, padding=2, bias=not batch_norm),
+            norm(second),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
-            nn.Conv2d(second, third, 3, padding=1),
+            nn.Conv2d(second, third, 3, padding=1, bias=not batch_norm),
+            norm(third),
             nn.LeakyReLU(SLOPE),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(third, channels or shape[0], 5, padding=2),
