@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PARAMS
+from tests.conftest import PARAMS
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -213,6 +213,7 @@ def test_a_projection_is_an_inner_product_with_the_labels_vector(make: Build, no
     network = model.get_submodule("discriminator")
     logits, features = network(images, labels)
     active = functional.leaky_relu(features, 0.3)
+    assert isinstance(network, Discriminator) and network.projection is not None
     vectors = network.projection.weight.T[labels]
     expected = network.output(active).squeeze(1) + (vectors * active).sum(1)
     torch.testing.assert_close(logits, expected)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PARAMS
+from tests.conftest import PARAMS
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 

@@ -56,5 +56,7 @@ def test_the_readmes_new_member_goes_through_every_stage(home: Path) -> None:
     assert about["model"] == "free_bits_vae" and about["arguments"]["free_bits"] == 0.5
     for kind in ("samples", "animations"):
         folder = home / "outputs" / kind / run
-        assert all((folder / caption["file"]).exists() for caption in json.loads((folder / "captions.json").read_text()))
+        assert all(
+            (folder / caption["file"]).exists() for caption in json.loads((folder / "captions.json").read_text())
+        )
     assert {"frechet"} <= set(json.loads((home / "outputs/metrics" / f"{run}.json").read_text()))

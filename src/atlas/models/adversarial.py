@@ -33,16 +33,12 @@ class Adversarial(Model):
         dropout: float,
         width: float,
         label_path: str = "maps",
-        r1: float = 0.0,
-        seek: float = 0.0,
     ) -> None:
-        self_r1, self_seek = r1, seek
         super().__init__(shape, classes, latent_dim)
         for name, value, allowed in (("adversary", adversary, ADVERSARIES), ("label_path", label_path, LABEL_PATHS)):
             if value not in allowed:
                 raise ValueError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")
         shown = classes if self.conditional else 0
-        self.r1, self.seek = self_r1, self_seek
         self.hinge = adversary == "hinge"
         self.generator = generator(network, shape, latent_dim, width, dropout, shown)
         self.discriminator = discriminator(
@@ -57,23 +53,8 @@ class Adversarial(Model):
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         codes = torch.randn(len(images), self.latent_dim, device=images.device)
-        penalty = 0.0
-        if self.r1 and torch.is_grad_enabled():
-            images = images.requires_grad_()
         on_real = self.discriminator(images, labels)[0]
-        if self.r1 and torch.is_grad_enabled():
-            (slope,) = torch.autograd.grad(on_real.sum(), images, create_graph=True)
-            penalty = 0.5 * self.r1 * slope.square().flatten(1).sum(1).mean()
-        if self.seek:
-            half = len(labels) // 2
-            labels = torch.cat([labels[:half], labels[: len(labels) - half]])
-        drawn = self.decode(codes, labels)
-        on_fake = self.discriminator(drawn, labels)[0]
-        variety = 0.0
-        if self.seek:
-            near = (drawn[:half] - drawn[half : 2 * half]).abs().flatten(1).mean(1)
-            far = (codes[:half] - codes[half : 2 * half]).abs().mean(1)
-            variety = self.seek * (far / (near + 1e-5)).mean()
+        on_fake = self.discriminator(self.decode(codes, labels), labels)[0]
         if self.hinge:
             adversary = 0.5 * ((1 - on_real).relu() + (1 + on_fake).relu()).mean()
             fool = -on_fake.mean()
@@ -81,7 +62,7 @@ class Adversarial(Model):
             adversary = 0.5 * (losses.real(on_real) + losses.fake(on_fake)).mean()
             fool = losses.real(on_fake).mean()
         return Losses(
-            {"generator": fool + variety, "discriminator": adversary + penalty},
+            {"generator": fool, "discriminator": adversary},
             {
                 "adversary": adversary,
                 "fool": fool,
