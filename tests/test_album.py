@@ -13,6 +13,7 @@ from atlas.album import epochs, pictures, space
 from atlas.album.album import Album
 from atlas.datasets import Split, to_unit
 from atlas.errors import AtlasError
+from atlas.inversion import invert
 from atlas.models.base import Losses, Model
 from atlas.settings import SampleSettings
 from sample import draw
@@ -28,7 +29,7 @@ SETTINGS = SampleSettings(
 
 
 class Linear(Model):
-    """Codes are the first pixels; dimension 2 costs most, then 0; class 1 is read in every image, but for the first."""
+    """Codes are the first pixels; dimension 2 costs most, then 0."""
 
     def __init__(self, latent_dim: int = 4) -> None:
         super().__init__((1, 4, 4), 10, latent_dim)
@@ -44,6 +45,13 @@ class Linear(Model):
 
     def rates(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.tensor([2.0, 0.5, 3.0, 1.0]) + 0.1 * torch.randn(len(images), 4)
+
+
+class Reader(Linear):
+    """Reads class 1 in every image, with a probability of three quarters."""
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.ones(len(images), dtype=torch.long), 10) * float(np.log(27))
 
 
 class Free(Linear):
@@ -181,6 +189,24 @@ def test_arithmetic_takes_the_own_mean_and_gives_the_other(
         expected = np.clip(pixels[row] + mean - mean[row], 0, 1)
         np.testing.assert_allclose(moved[row].reshape(10, 16)[:, :4], 255 * expected, atol=0.6)
         assert np.array_equal(moved[row, row].flatten()[:4], originals[row].flatten()[:4])
+
+
+def test_readings_say_how_sure_and_which_are_wrong(
+    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple] = []
+    monkeypatch.setattr("atlas.show.figures.reconstructions", lambda *all: given.append(all))
+    made = album(Reader(), noise(30, (1, 4, 4)), tmp_path, reconstructions=3)
+    pictures.readings(made)
+    assert given[0][4:] == ([("1", "75 %")] * 3, [True, False, True])
+    assert "2 of 3 wrong" in made.captions[0]["alt"]
+
+
+def test_a_search_finds_the_most_probable_code(noise: Noise) -> None:
+    """Of a decoder that copies the code to pixels, z minimises |x - z|^2 + |z|^2 at x / 2."""
+    images = to_unit(noise(6, (1, 4, 4)).images)
+    codes = invert(Linear(), images, torch.zeros(6, dtype=torch.long), 200)
+    torch.testing.assert_close(codes, images.flatten(1)[:, :4] / 2, atol=0.01, rtol=0)
 
 
 def test_codes_are_searched_for_once(
