@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def keep_frames(path: Path, kind: str = "samples", **changes: np.ndarray) -> np.
     """Frames of a training of three epochs of 4 steps, of 2 x 2 (or 3 x 3) cells."""
     side = 3 if kind == "map" else 2
     images = np.random.default_rng(0).integers(0, 256, (5, 10, side, side, 1, 4, 4), dtype=np.uint8)
-    held = {"steps": np.array([0, 1, 4, 8, 12]), "images": images, "epoch_ends": np.array([4, 8, 12])}
+    held: dict[str, Any] = {"steps": np.array([0, 1, 4, 8, 12]), "images": images, "epoch_ends": np.array([4, 8, 12])}
     np.savez_compressed(path, labels=np.array(CLASSES), kind=np.array(kind), **{**held, **changes})
     return images
 
@@ -131,9 +132,12 @@ def test_a_walk_moves_one_dimension_of_the_first_image(
     monkeypatch.setattr("atlas.show.figures.strips", lambda path, *rest: given.__setitem__("strips", rest))
     decoded: list[torch.Tensor] = []
     keep = Album.decode
-    monkeypatch.setattr(
-        Album, "decode", lambda self, codes, label: (decoded.append(codes), keep(self, codes, label))[1]
-    )
+
+    def decode(self: Album, codes: torch.Tensor, labels: torch.Tensor | int) -> np.ndarray:
+        decoded.append(codes)
+        return keep(self, codes, labels)
+
+    monkeypatch.setattr(Album, "decode", decode)
     test = noise(50, (1, 4, 4))
     own = to_unit(test.images).flatten(1)[:, :4]
     for model, ends in ((Linear(), [[-1.6449] * 4, [1.6449] * 4]), (Free(), np.quantile(own.numpy(), [0.05, 0.95], 0))):
@@ -166,8 +170,8 @@ def test_straight_and_spherical_ways_have_their_ends_and_even_steps() -> None:
         torch.testing.assert_close(codes[:, -1], ends, atol=1e-5, rtol=0)
     steps = space.straight(starts, ends, shares).diff(dim=1)
     torch.testing.assert_close(steps, steps[:, :1].expand_as(steps), atol=1e-5, rtol=0)
-    unit = [torch.nn.functional.normalize(side, dim=1) for side in (starts, ends)]
-    codes = space.spherical(*unit, shares)
+    starts, ends = (torch.nn.functional.normalize(side, dim=1) for side in (starts, ends))
+    codes = space.spherical(starts, ends, shares)
     torch.testing.assert_close(codes.norm(dim=2), torch.ones(6, 5), atol=1e-5, rtol=0)
     angles = (codes[:, 1:] * codes[:, :-1]).sum(2).clamp(-1, 1).acos()
     torch.testing.assert_close(angles, angles[:, :1].expand_as(angles), atol=1e-3, rtol=0)

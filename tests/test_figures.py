@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,7 +244,12 @@ def test_names_stand_in_the_scatter_only_where_they_find_room(
 ) -> None:
     written: list[str] = []
     text = Axes.text
-    monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **more: (written.append(s), text(self, x, y, s, **more))[1])
+
+    def write(self: Axes, x: float, y: float, words: str, **more: Any) -> object:
+        written.append(words)
+        return text(self, x, y, words, **more)
+
+    monkeypatch.setattr(Axes, "text", write)
     labels = np.repeat(np.arange(3), 30)
     codes = np.random.default_rng(0).normal(0, 0.3, (90, 2)) + distance * labels[:, None]
     figures.latent_scatter(tmp_path / "a.png", codes, labels, ["cat", "dog", "bird"], "run: codes", 9.0)
