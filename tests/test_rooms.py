@@ -55,6 +55,16 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         ["atlas.measures.*", "atlas.models.base", "atlas.datasets", "atlas.errors"],
         ["pydantic", "ruamel", "matplotlib", "pathlib"],
     ),
+    (
+        "atlas.album",
+        [
+            "atlas.album.*",
+            "atlas.models.base",
+            "atlas.show.*",
+            *(f"atlas.{name}" for name in ("datasets", "errors", "files", "inversion", "latent", "settings")),
+        ],
+        ["matplotlib", "PIL", "pydantic"],
+    ),
     ("atlas.show", ["atlas.show.*", "atlas.errors", "atlas.files"], ["torch", "torchvision", "pydantic"]),
 ]
 
