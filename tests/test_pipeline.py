@@ -76,7 +76,8 @@ def stages() -> list[tuple[str, str]]:
     ]
 
 
-# Listed for every model, since dvc.yaml cannot tell which needs which; a model that does not is retrained needlessly, never wrongly.
+# Listed for every model, since dvc.yaml cannot tell which needs which: one that does not is retrained needlessly,
+# never wrongly.
 SHARED = {f"src/atlas/models/{base}.py" for base in ("adversarial", "larsen", "variational")}
 
 
