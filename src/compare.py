@@ -83,10 +83,12 @@ def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
         lines.append("| " + " | ".join([run, *cells]) + " |")
     sizes = sorted({row["frechet_n"] for row in table.values() if "frechet_n" in row})
     words = ", ".join(f"{name} {report['test_accuracy']:.1%}" for name, report in judges.items())
+    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in table.values() if "nll_k" in row})
+    nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
     lines += [
         "",
         f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
-        f"many samples. The judges read test images right: {words}.",
+        f"many samples. {f'NLL: {nll}. ' if nll else ''}The judges read test images right: {words}.",
     ]
     return "\n".join(lines) + "\n"
 

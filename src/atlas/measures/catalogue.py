@@ -53,8 +53,9 @@ _ALL = (
     Measure("frechet_floor", "its floor", "", "lower", "the same distance between training images and test images: "
             "what perfect looks like at this sample size", 2, True),
     Measure("kernel", "kernel", "", "lower", "unbiased squared kernel distance (Binkowski et al. 2018) in the judge's "
-            "features, polynomial of degree 3; zero on average where the two are alike, whatever the sample size", 4),
-    Measure("kernel_floor", "its floor", "", "lower", "the same distance between training images and test images", 4),
+            "features, polynomial of degree 3; zero on average where the two are alike, whatever the sample size", 2),
+    Measure("kernel_floor", "kernel's floor", "", "lower", "the same distance between training images and test "
+            "images", 2),
     Measure("precision", "precision", "share", "higher", "share of samples within the reach of some test image, that "
             "of its 5th nearest neighbour, in the judge's features (Kynkaanniemi et al. 2019)", 3),
     Measure("recall", "recall", "share", "higher", "share of test images within the reach of some sample "

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from atlas.measures.catalogue import MEASURES
+
 Numbers = Mapping[str, float]
 Row = dict[str, Any]
 Sense = Literal["lower", "higher", "nearer 1", "not lower", "not higher", "below", "above", "printed"]
@@ -144,13 +146,20 @@ def judge_claims(
         groups = list(_groups(claim, {run: settings[run] for run in metrics}))
         judged = [_judged(claim, runs, metrics, settings, judges[settings[runs[0]]["dataset"]]) for runs in groups]
         if not groups:
-            wanted = f"runs of {claim.model}" + (f" and {claim.other}" if claim.other else "")
-            alike = f" that agree in {', '.join(('dataset', 'seed', *claim.alike))}" if claim.other else ""
-            judged = [_row(claim, (), "not run", f"there are no {wanted}{alike}")]
+            judged = [_row(claim, (), "not run", f"there are no runs of {_wanted(claim)}")]
         elif all(row["verdict"] == "not run" and not row["values"] for row in judged):
             judged = [_row(claim, (), "not run", f"no run has {' or '.join(_decisive(claim))}")]
         rows += judged
     return rows
+
+
+def _wanted(claim: Claim) -> str:
+    if not claim.other:
+        return claim.model
+    what = f"{claim.model} and {claim.other}"
+    if claim.codes:
+        what = f"{claim.model} with codes of {claim.codes[0]} and {claim.codes[1]} dimensions"
+    return f"{what} that agree in {', '.join(('dataset', 'seed', *claim.alike))}"
 
 
 def _decisive(claim: Claim) -> list[str]:
@@ -251,7 +260,10 @@ def markdown(rows: list[Row]) -> str:
     """Return the table of the claims that the README shows."""
     lines = ["| claim | runs | numbers | verdict |", "|---|---|---|---|"]
     for row in rows:
-        numbers = [f"{name} {' / '.join(f'{value:.4g}' for value in values)}" for name, values in row["values"].items()]
+        numbers = [
+            f"{MEASURES[name].title} {' / '.join(f'{value:.{MEASURES[name].digits}f}' for value in values)}"
+            for name, values in row["values"].items()
+        ]
         cells = [row["claim"], " / ".join(row["runs"]), ", ".join(numbers) or row["why"], f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -50,19 +50,19 @@ def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float]:
     The bootstrap's, over the images of both, without the pairs that drawing one image twice would make.
     """
     products = _products(real, fake)
-    drawn = (resamples(len(real), seed).astype(np.float64) for seed in (0, 1))
-    return ends(_distance(*products, *drawn))
+    first, second = (resamples(len(real), seed).astype(np.float64) for seed in (0, 1))
+    return ends(_distance(*products, first, second))
 
 
-def _products(real: Tensor, fake: Tensor) -> list[NDArray[np.float64]]:
+def _products(real: Tensor, fake: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the kernel of each pair of real ones, of fake ones and of one of each, [N, N]; 0 of one with itself."""
     if len(fake) != len(real) or len(real) < 2:
         raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(fake)}")
     real, fake = real.double().cpu(), fake.double().cpu()
-    products = [(a @ b.T / real.shape[1] + 1) ** 3 for a, b in ((real, real), (fake, fake), (real, fake))]
-    for product in products[:2]:
-        product.fill_diagonal_(0)
-    return [product.numpy() for product in products]
+    within_real, within_fake, across = (
+        (a @ b.T / real.shape[1] + 1) ** 3 for a, b in ((real, real), (fake, fake), (real, fake))
+    )
+    return within_real.fill_diagonal_(0).numpy(), within_fake.fill_diagonal_(0).numpy(), across.numpy()
 
 
 def _distance(
