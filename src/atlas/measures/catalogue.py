@@ -28,7 +28,7 @@ _ALL = (
     Measure("nelbo", "-ELBO", "nats/image", "lower", "negative evidence lower bound on test images, one posterior "
             "sample an image (Kingma and Welling 2014). Models of grey or binary pixels are all measured on one seeded "
             "binarisation of the test images, a true likelihood; the others on the images themselves", 2, True),
-    Measure("nll", "NLL ≤", "nats/image", "lower", "importance-weighted bound on the negative log-likelihood, with "
+    Measure("nll", "NLL bound", "nats/image", "lower", "importance-weighted bound on the negative log-likelihood, with "
             "nll_k posterior samples an image (Burda et al. 2016), on nll_n test images, the same for every run; "
             "pixels as for the -ELBO", 2, True),
     Measure("nll_gap", "-ELBO less NLL", "nats/image", "lower", "how much the importance-weighted bound gains on the "
