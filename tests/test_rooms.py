@@ -26,7 +26,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ("atlas.datasets", ["atlas.errors", "atlas.files"], ["pydantic", "matplotlib"]),
     ("atlas.device", ["atlas.errors"], ["pydantic"]),
     ("atlas.latent", ["atlas.models.base"], ["matplotlib"]),
-    ("atlas.inversion", ["atlas.models.base"], ["matplotlib"]),
+    ("atlas.inversion", ["atlas.models.base"], ["numpy", "matplotlib"]),
     ("atlas.store", ["atlas.errors", "atlas.files", "atlas.models.base", "atlas.models.registry"], ["pickle"]),
     ("atlas.nn.losses", [], ["numpy"]),
     ("atlas.nn.layers", [], ["numpy"]),
@@ -52,7 +52,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ),
     (
         "atlas.measures",
-        ["atlas.measures.*", "atlas.models.base", "atlas.datasets", "atlas.errors"],
+        ["atlas.measures.*", "atlas.models.base", "atlas.datasets", "atlas.errors", "atlas.inversion"],
         ["pydantic", "ruamel", "matplotlib", "pathlib"],
     ),
     (
