@@ -3,8 +3,11 @@
 import argparse
 import csv
 import json
+import zipfile
 from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
@@ -33,7 +36,8 @@ def main() -> None:
     with whole_file(RESULTS / "table.md") as aside:
         aside.write_text(markdown(table, settings, judges), encoding="utf-8")
     flat = {run: settings.flat(run) for run in settings.runs}
-    judged = claims.judge_claims(table, flat, {name: judge["test_accuracy"] for name, judge in judges.items()})
+    accuracies = {name: judge["test_accuracy"] for name, judge in judges.items()}
+    judged = claims.judge_claims(table, flat, accuracies, {run: read_each(run) for run in settings.runs})
     write_json(RESULTS / "comparison.json", {"claims": judged})
     with whole_file(RESULTS / "claims.md") as aside:
         aside.write_text(claims.markdown(judged), encoding="utf-8")
@@ -62,6 +66,16 @@ def read_metrics(run: str) -> dict[str, float | int]:
         if not known(name):
             raise AtlasError(f"outputs/metrics/{run}.json: measure '{name}' is not in src/atlas/measures/catalogue.py")
     return found
+
+
+def read_each(run: str) -> dict[str, np.ndarray]:
+    """Read what some of a run's measures are means of, [N] an image each."""
+    path = need(Path("outputs/per_image") / f"{run}.npz", f"evaluate@{run}")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name].astype(np.float64) for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force evaluate@{run}`") from None
 
 
 def columns(table: Table) -> list[str]:

@@ -1,7 +1,6 @@
 """Bring the README's results table and pictures up to date with `results/` and `outputs/`."""
 
 import argparse
-import re
 import shutil
 from pathlib import Path
 
@@ -21,13 +20,9 @@ SHOWN = {
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    table = need(Path("results/table.md"), "compare").read_text(encoding="utf-8")
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
-    text, found = re.subn(
-        r"(<!-- table -->\n).*?(<!-- end of table -->)", lambda match: f"{match[1]}{table}{match[2]}", text, flags=re.S
-    )
-    if found != 1:
-        raise AtlasError("README.md: found no lines `<!-- table -->` and `<!-- end of table -->`")
+    for name in ("table", "claims"):
+        text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -35,7 +30,16 @@ def main() -> None:
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
-    print(f"README.md: table and {len(SHOWN)} pictures")
+    print(f"README.md: table, claims and {len(SHOWN)} pictures")
+
+
+def put(text: str, name: str, content: str) -> str:
+    """Return the text with `content` between its lines `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    if text.count(first) != 1 or text.count(last) != 1:
+        raise AtlasError(f"README.md: found no lines `{first.strip()}` and `{last}`")
+    before, rest = text.split(first)
+    return f"{before}{first}{content}{last}{rest.split(last)[1]}"
 
 
 def thin(source: Path, target: Path, every: int = 3) -> None:

@@ -164,3 +164,24 @@ def test_the_table_has_a_line_for_each_row() -> None:
     lines = text.splitlines()
     assert len(lines) == 3 + len(CLAIMS) and all(line.count("|") == lines[0].count("|") for line in lines)
     assert "**holds**" in lines[2] and "kernel 0.10 / 0.90" in lines[2] and "**not run**" in lines[3]
+
+
+def test_runs_that_are_known_image_by_image_are_compared_so() -> None:
+    """Images differ by far more than runs do: only the paired interval can tell the runs apart."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(100, 30, 400)
+    better = images - 0.8 + generator.normal(0, 2, 400)
+    numbers = {"nelbo": 99.0, "nll": 97.0, "nll_gap": 1.0, "rate": 20.0}
+    metrics = {"flow": _numbers(3.0, **numbers), "plain": _numbers(3.0, **{**numbers, "nelbo": 99.8})}
+    settings = {"flow": _run("vae_iaf"), "plain": _run("vae")}
+    each = {"flow": {"nelbo": better}, "plain": {"nelbo": images}}
+    intervals = []
+    for known in (None, each):
+        rows = judge_claims(metrics, settings, JUDGES, known)
+        (row,) = [row for row in rows if row["runs"] == ["flow", "plain"]]
+        intervals.append(row["interval"]["nelbo"])
+        assert ("image by image)" in row["why"]) == (known is not None)
+    assert intervals[0][0] < 0 < intervals[0][1]
+    half = 1.96 * (better - images).std(ddof=1) / 20
+    mean = (better - images).mean()
+    assert intervals[1] == pytest.approx([mean - half, mean + half], rel=1e-4) and intervals[1][1] < 0

@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atlas.measures.catalogue import MEASURES
 
 Numbers = Mapping[str, float]
@@ -128,7 +131,10 @@ CLAIMS = (
 
 
 def judge_claims(
-    metrics: Mapping[str, Numbers], settings: Mapping[str, Mapping[str, Any]], judges: Mapping[str, float]
+    metrics: Mapping[str, Numbers],
+    settings: Mapping[str, Mapping[str, Any]],
+    judges: Mapping[str, float],
+    each: Mapping[str, Mapping[str, NDArray[np.float64]]] | None = None,
 ) -> list[Row]:
     """Return a row for each claim and each run or pair of it: claim, runs, values, n, interval, verdict, why.
 
@@ -140,11 +146,16 @@ def judge_claims(
         metrics: of each run, with `<measure>_low` and `_high` where a 95 % interval is known.
         settings: of each run, every effective setting; "dataset", "model", "seed" and "latent_dim" among them.
         judges: of each data set, the share of real test images that its judge reads right.
+        each: of each run, what a measure is the mean of, [N] an image in the test set's order, where that is known:
+            two runs that have it are compared image by image.
     """
+    each = each or {}
     rows = []
     for claim in CLAIMS:
         groups = list(_groups(claim, {run: settings[run] for run in metrics}))
-        judged = [_judged(claim, runs, metrics, settings, judges[settings[runs[0]]["dataset"]]) for runs in groups]
+        judged = [
+            _judged(claim, runs, metrics, settings, judges[settings[runs[0]]["dataset"]], each) for runs in groups
+        ]
         if not groups:
             judged = [_row(claim, (), "not run", f"there are no runs of {_wanted(claim)}")]
         elif all(row["verdict"] == "not run" and not row["values"] for row in judged):
@@ -186,6 +197,7 @@ def _judged(
     metrics: Mapping[str, Numbers],
     settings: Mapping[str, Mapping[str, Any]],
     judge: float,
+    each: Mapping[str, Mapping[str, NDArray[np.float64]]],
 ) -> Row:
     missing = [f"{run} has no {name}" for name in _decisive(claim) for run in runs if name not in metrics[run]]
     row = _row(claim, runs, "not run", "; ".join(missing))
@@ -197,7 +209,7 @@ def _judged(
         row["values"][part.measure] = [numbers[part.measure] for numbers in found]
         if all(f"{part.measure}_n" in numbers for numbers in found):
             row["n"][part.measure] = [numbers[f"{part.measure}_n"] for numbers in found]
-        verdict, interval, reason = _decide(part, found, judge)
+        verdict, interval, reason = _decide(part, found, judge, _by_image(part.measure, runs, each))
         if interval:
             row["interval"][part.measure] = list(interval)
         verdicts += [verdict] if verdict else []
@@ -205,14 +217,33 @@ def _judged(
     if missing:
         return row
     if len(runs) > 1:
-        reasons.append("an interval of a difference is made of the two runs' own, as if independent")
+        reasons.append(
+            "an interval of a difference is of the differences image by image where the text says so, else "
+            "made of the two runs' own, as if independent"
+        )
         unlike = [key for key in BUDGET if len({str(settings[run].get(key)) for run in runs}) > 1]
         reasons += [f"the runs differ in {', '.join(unlike)}"] if unlike else []
     order = ("fails", "not shown", "holds")
     return row | {"verdict": min(verdicts, key=order.index), "why": "; ".join(reasons)}
 
 
-def _decide(part: Evidence, found: list[Numbers], judge: float) -> tuple[str, tuple[float, float] | None, str]:
+def _by_image(
+    name: str, runs: tuple[str, ...], each: Mapping[str, Mapping[str, NDArray[np.float64]]]
+) -> NDArray[np.float64] | None:
+    """Return the first run's value less the second's, [N] an image, where both are known of the same images."""
+    known = [each[run][name] for run in runs if name in each.get(run, {})]
+    return known[0] - known[1] if len(known) == 2 and len(known[0]) == len(known[1]) else None
+
+
+def mean_difference(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of differences [N], N at least 2, by the normal law of large numbers."""
+    half = 1.959964 * differences.std(ddof=1) / math.sqrt(len(differences))
+    return float(differences.mean() - half), float(differences.mean() + half)
+
+
+def _decide(
+    part: Evidence, found: list[Numbers], judge: float, differences: NDArray[np.float64] | None
+) -> tuple[str, tuple[float, float] | None, str]:
     """Return a verdict (empty for what is only printed), the interval that it hangs on, and a sentence."""
     name = part.measure
     shown = " against ".join(f"{numbers[name]:.4g}" for numbers in found)
@@ -230,6 +261,9 @@ def _decide(part: Evidence, found: list[Numbers], judge: float) -> tuple[str, tu
             first, second = _from_one(first), _from_one(second)
         values = [abs(n[name] - 1) if part.sense == "nearer 1" else n[name] for n in found]
         difference = independent_difference((values[0], *first), (values[1], *second))
+        if differences is not None and part.sense != "nearer 1":
+            difference = mean_difference(differences)
+            shown += " (image by image)"
         known = all(_has_interval(name, numbers) for numbers in found)
         wanted = part.sense
     low, high = difference

@@ -37,6 +37,7 @@ def evaluate(
     generator: torch.Generator,
     importance_samples: int = 10,
     inversions: int = 20,
+    each: dict[str, Tensor] | None = None,
 ) -> Numbers:
     """Return {measure: value} under the names of `atlas.measures.catalogue`; what does not apply is absent.
 
@@ -50,6 +51,8 @@ def evaluate(
         generator: on the CPU, of every random draw that differs from seed to seed.
         importance_samples: posterior samples an image of `nll`.
         inversions: test images (at most) whose code is searched for, of a model without an encoder.
+        each: filled with what `nelbo` and `reconstruction_mse` are means of, [N] an image in the test set's order,
+            where they are measured on all images: pairs of runs are compared image by image.
 
     Raises:
         ValueError: if there are fewer training images than test images, or too few of either for a measure.
@@ -58,10 +61,13 @@ def evaluate(
         raise ValueError(f"the floor needs {len(test)} training images, found {len(training)}")
     images = to_unit(test.images)
     real = read(judge, images)[0]
-    found = _likelihood(model, images, test.labels, importance_samples, generator)
+    each = {} if each is None else each
+    found = _likelihood(model, images, test.labels, importance_samples, generator, each)
     if model.can("encode"):
         codes = _encode(model, images, test.labels)
-        found |= _reconstruction(judge, images, real, _decode(model, codes, test.labels))
+        rebuilt = _decode(model, codes, test.labels)
+        each["reconstruction_mse"] = (rebuilt - images).double().square().flatten(1).mean(1)
+        found |= _reconstruction(judge, images, real, rebuilt)
         found |= _latents(model, images, test.labels, codes)
     else:
         some = subset(len(test), inversions).to(images.device)
@@ -84,12 +90,15 @@ def subset(count: int, wanted: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:wanted]
 
 
-def _likelihood(model: Model, images: Tensor, labels: Tensor, samples: int, generator: torch.Generator) -> Numbers:
+def _likelihood(
+    model: Model, images: Tensor, labels: Tensor, samples: int, generator: torch.Generator, each: dict[str, Tensor]
+) -> Numbers:
     if not model.can("elbo"):
         return mean_interval("rate", likelihood.rates(model, images, labels, generator)) if model.can("rates") else {}
     # What is compared is compared on the same pixels: of grey images, one binarisation for all.
     shown = likelihood.binarise(images) if model.pixels in ("grey", "binary") else images
     rate, distortion = likelihood.bound(model, shown, labels, generator)
+    each["nelbo"] = rate + distortion
     found = mean_interval("nelbo", rate + distortion)
     found |= mean_interval("distortion", distortion) | mean_interval("rate", rate)
     if model.pixels == "bytes":
