@@ -40,7 +40,7 @@ repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu write
 plan: env ## what `make repro` would do and cost, without doing it; takes SCALE and RUNS too
 	@python src/plan.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
 
-gallery: env ## the gallery page of whatever runs are there
+gallery: env ## the gallery of whatever runs are there
 	@python src/gallery.py --partial
 
 readme: env ## bring the README's table and pictures up to date with results/ and outputs/

@@ -1,4 +1,4 @@
-"""Write outputs/gallery/index.html: every run's numbers, pictures and films on one page that opens from disk."""
+"""Write outputs/gallery/: every run's numbers, pictures and films as pages that open from disk."""
 
 import argparse
 from pathlib import Path
@@ -20,9 +20,11 @@ def main() -> None:
     root = Path()
     runs = gallery_outputs.collect(root, {key: params.flat(key) for key in params.runs}, partial)
     judges = gallery_outputs.collect_judges(root, [run.dataset for run in runs], partial)
-    page = root / "outputs" / "gallery" / "index.html"
-    gallery.build(page, runs, judges, list(MEASURES.values()), params.scale, params.seed)
-    print(f"{page}: {len(runs)} runs, {page.stat().st_size / 1e6:.1f} MB")
+    claims = gallery_outputs.collect_claims(root)
+    folder = root / "outputs" / "gallery"
+    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder / 'index.html'}: {len(runs)} runs, {size / 1e6:.1f} MB in the folder")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Every run's numbers, pictures and films on one HTML page that needs no server and no network.
+"""Every run's numbers, pictures and films as a folder of HTML pages that need no server and no network.
 
-The media are embedded as base64 text, which a browser skips over while it opens the page, and are turned into pictures
-as they come into view.
+`index.html` sets the runs side by side, `<run>.html` shows one; `media/` and `assets/` hold what they show and share.
+Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
 """
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any, Protocol
 
 import jinja2
 
-from atlas.files import whole_file
+from atlas.files import whole_folder
 from atlas.show.gallery_curves import panels
-from atlas.show.gallery_outputs import Medium, RunPage, is_number, numbered
+from atlas.show.gallery_media import copy_media
+from atlas.show.gallery_outputs import LOSSES, Claim, Medium, RunPage, is_number, numbered
+
+PAGES = Path(__file__).parent / "pages"
+"""Templates of the pages, and the styles and scripts that they share."""
 
 COLOURS = 8
-"""Of the template's palette, --c0 to --c7."""
+"""Of the palette in gallery.css, --c0 to --c7."""
 
-LOSSES = "losses.png"
-"""The picture that does not go side by side, since the page's own curves show all the runs in one panel."""
+HEADLINE = ("nelbo", "bits_per_dim", "reconstruction_mse", "frechet", "label_accuracy", "sharpness")
+"""The measures that the table shows at first; a switch shows them all."""
 
 SIDE = ("_n", "_low", "_high", "_k")
 """Endings of what stands beside a measure: its sample size, the ends of its interval, its samples an image."""
@@ -82,52 +87,78 @@ class Shelf:
 
 
 def build(
-    page: Path,
+    folder: Path,
     runs: list[RunPage],
     judges: dict[str, dict[str, Any]],
+    claims: list[Claim],
     catalogue: Sequence[MeasureInfo],
     scale: str,
     seed: int,
 ) -> None:
-    """Write the page, whole or not at all; the same inputs give the same bytes.
+    """Write the folder, whole or not at all; the same inputs give the same bytes.
 
     Args:
-        page: the HTML file to write.
+        folder: replaced if it exists.
         runs: in the order to be shown.
         judges: each data set's judge.json.
+        claims: in the order to be shown.
         catalogue: the measures, in the order of the table's columns; one that no run has is left out.
         scale: as in params.yaml.
         seed: as in params.yaml.
+
+    Raises:
+        AtlasError: if something that the pages show cannot be read.
     """
     datasets = list(dict.fromkeys(run.dataset for run in runs))
     measures = _columns(runs, catalogue)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(PAGES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    content = environment.get_template("gallery.html.jinja").stream(
-        runs=runs,
-        datasets=datasets,
-        models=list(dict.fromkeys(run.model for run in runs)),
-        judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
-        facts={dataset: _facts(judge) for dataset, judge in judges.items()},
-        measures=measures,
-        cells={run.key: {measure.name: _cell(run, measure, runs) for measure in measures} for run in runs},
-        curves={
-            dataset: panels({run.key: run.history for run in runs if run.dataset == dataset}) for dataset in datasets
-        },
-        colours=_colours(runs),
-        keyed={run.key: run for run in runs},
-        shelves=_shelves(runs),
-        media=[medium for run in runs for medium in (*run.pictures, *run.animations)],
-        scale=scale,
-        seed=seed,
-    )
-    with whole_file(page) as aside:
-        content.dump(str(aside), encoding="utf-8")
+    environment.globals |= {
+        "measures": measures,
+        "cells": {run.key: {measure.name: _cell(run, measure, runs) for measure in measures} for run in runs},
+        "colours": _colours(runs),
+        "keyed": {run.key: run for run in runs},
+        "scale": scale,
+        "seed": seed,
+    }
+    with whole_folder(folder) as aside:
+        copy_media(runs, aside)
+        _copy_assets(aside / "assets")
+        environment.get_template("index.html.jinja").stream(
+            runs=runs,
+            datasets=datasets,
+            models=list(dict.fromkeys(run.model for run in runs)),
+            judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
+            facts={dataset: _facts(judge) for dataset, judge in judges.items()},
+            claims=claims,
+            headline=_headline(measures),
+            curves={
+                dataset: panels({run.key: run.history for run in runs if run.dataset == dataset})
+                for dataset in datasets
+            },
+            shelves=_shelves(runs),
+        ).dump(str(aside / "index.html"), encoding="utf-8")
+        template = environment.get_template("run.html.jinja")
+        for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
+            page = template.stream(run=run, before=before, after=after, panels=panels({run.key: run.history}))
+            page.dump(str(aside / run.page), encoding="utf-8")
+
+
+def _copy_assets(folder: Path) -> None:
+    folder.mkdir()
+    for source in (*PAGES.glob("*.css"), *PAGES.glob("*.js")):
+        shutil.copyfile(source, folder / source.name)
+
+
+def _headline(measures: list[MeasureInfo]) -> set[str]:
+    """Return the names of the measures to show at first: all of them where none is known to be a headline."""
+    names = {measure.name for measure in measures}
+    return names & set(HEADLINE) or names
 
 
 def _columns(runs: list[RunPage], catalogue: Sequence[MeasureInfo]) -> list[MeasureInfo]:
@@ -170,7 +201,10 @@ def _colours(runs: list[RunPage]) -> dict[str, int]:
 
 
 def _shelves(runs: list[RunPage]) -> list[Shelf]:
-    """Gather pictures of one name, and the films of all labels, that two runs or more have."""
+    """Gather pictures of one name, and the films of all labels, that two runs or more have.
+
+    Not the losses: the page's own curves show all the runs in one panel.
+    """
     shelves: dict[str, list[tuple[RunPage, Medium]]] = {}
     for run in runs:
         for picture in run.pictures:

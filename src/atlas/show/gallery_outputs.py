@@ -1,6 +1,5 @@
 """What the stages wrote of each run, read for the gallery: pictures, films, numbers and training histories."""
 
-import base64
 import csv
 import json
 import math
@@ -18,6 +17,7 @@ from atlas.errors import AtlasError
 from atlas.files import need
 from atlas.show.gallery_curves import History
 
+LOSSES = "losses.png"
 MIN_WIDTH = 480
 """Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
 
@@ -26,20 +26,32 @@ MIN_WIDTH = 480
 class Medium:
     """A picture or a film, its size in pixels, and the words that go with it."""
 
-    id: str
-    """Unique on the page."""
-    file: str
-    type: str
-    """"image/png" or "video/mp4"."""
-    content: bytes
+    source: Path
+    address: str
+    """Where it lies in the gallery, relative to its pages."""
     width: int
     height: int
     title: str
     alt: str
 
     @property
-    def base64(self) -> str:
-        return base64.b64encode(self.content).decode("ascii")
+    def file(self) -> str:
+        return self.source.name
+
+    @property
+    def film(self) -> bool:
+        return self.source.suffix == ".mp4"
+
+    @property
+    def poster(self) -> str:
+        """Address of the picture that stands for a film until it plays."""
+        return self.address.removesuffix(".mp4") + ".jpg"
+
+    @property
+    def vector(self) -> Path | None:
+        """The same chart as SVG, where one lies beside the picture."""
+        beside = self.source.with_suffix(".svg")
+        return beside if not self.film and beside.exists() else None
 
     @property
     def shown_width(self) -> int:
@@ -52,8 +64,21 @@ class Medium:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What the comparison says of a statement about some runs, in words; a part that it does not give is empty."""
+
+    text: str
+    verdict: str
+    why: str = ""
+    runs: Sequence[str] = ()
+    values: str = ""
+    interval: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
 class RunPage:
-    """All that the page shows of a run; a part that does not exist yet is empty."""
+    """All that the gallery shows of a run; a part that does not exist yet is empty."""
 
     key: str
     dataset: str
@@ -63,6 +88,18 @@ class RunPage:
     pictures: Sequence[Medium] = ()
     animations: Sequence[Medium] = ()
     history: History = field(default_factory=dict)
+    frames: Path | None = None
+    """What the trainer kept for the films: the run's thumbnail is taken from the last."""
+    networks: Path | None = None
+    """Folder of the exported networks and what goes with them."""
+
+    @property
+    def page(self) -> str:
+        return f"{self.key}.html"
+
+    @property
+    def thumbnail(self) -> str:
+        return f"media/{self.key}/thumbnail.png"
 
     @property
     def yaml(self) -> str:
@@ -70,9 +107,12 @@ class RunPage:
 
     @property
     def series(self) -> list["Series"]:
-        """The pictures, in order; those that differ in a number at the end of their file's name in one series."""
+        """The pictures, in order; those that differ in a number at the end of their file's name in one series.
+
+        The losses come last: the page draws its own curves of them.
+        """
         found: list[list[Medium]] = []
-        for picture in self.pictures:
+        for picture in sorted(self.pictures, key=lambda picture: picture.file == LOSSES):
             if found and numbered(picture) and numbered(picture) == numbered(found[-1][0]):
                 found[-1].append(picture)
             else:
@@ -116,6 +156,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
         metrics = outputs / "metrics" / f"{key}.json"
         history = outputs / "models" / key / "history.csv"
         pictures, animations = outputs / "samples" / key, outputs / "animations" / key
+        frames = outputs / "models" / key / "frames.npz"
         stages = {metrics: "evaluate", history: "train", pictures: "sample", animations: "animate"}
         there = [path for path in stages if path.exists()]
         if partial and not there:
@@ -133,6 +174,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 pictures=_media(pictures, f"sample@{key}") if pictures in there else (),
                 animations=_media(animations, f"animate@{key}") if animations in there else (),
                 history=_history(history) if history in there else {},
+                frames=frames if frames.exists() else None,
             )
         )
     if not pages:
@@ -157,6 +199,47 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
     return judges
 
 
+def collect_claims(root: Path) -> list[Claim]:
+    """Read results/comparison.json: {"claims": [{claim, verdict, why, runs, values, n, interval}]}; none is no claim.
+
+    Raises:
+        AtlasError: if the file cannot be read as such.
+    """
+    path = root / "results" / "comparison.json"
+    if not path.exists():
+        return []
+    claims = []
+    for entry in _json(path, dict).get("claims", []):
+        lacking = [key for key in ("claim", "verdict") if not isinstance(entry, dict) or not entry.get(key)]
+        if lacking:
+            raise AtlasError(f"{path}: a claim lacks '{lacking[0]}'; run `dvc repro compare`")
+        claims.append(
+            Claim(
+                text=_words(entry["claim"]),
+                verdict=_words(entry["verdict"]),
+                why=_words(entry.get("why")),
+                runs=[str(run) for run in entry.get("runs") or ()],
+                values=_words(entry.get("values")),
+                interval=_words(entry.get("interval"), " to "),
+                size=_words(entry.get("n")),
+            )
+        )
+    return claims
+
+
+def _words(value: Any, between: str = ", ") -> str:
+    """Return a value read from JSON as words: four digits of a number, lists and mappings entry by entry."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return between.join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return between.join(map(_words, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if is_number(value) else str(value)
+
+
 def numbered(picture: Medium) -> str:
     """Return the file's name up to the number that ends it, or nothing where none does."""
     stem = Path(picture.file).stem
@@ -171,13 +254,11 @@ def _media(folder: Path, stage: str) -> list[Medium]:
         if lacking:
             raise AtlasError(f"{captions}: an entry lacks '{lacking[0]}'; run `dvc repro {stage}` again")
         path = need(folder / caption["file"], stage)
-        kind, (width, height) = _kind_and_size(path)
+        width, height = _size(path)
         media.append(
             Medium(
-                id=f"{folder.parent.name}/{folder.name}/{path.name}",
-                file=path.name,
-                type=kind,
-                content=path.read_bytes(),
+                source=path,
+                address=f"media/{folder.name}/{path.name}",
                 width=width,
                 height=height,
                 title=caption["title"],
@@ -187,17 +268,17 @@ def _media(folder: Path, stage: str) -> list[Medium]:
     return media
 
 
-def _kind_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+def _size(path: Path) -> tuple[int, int]:
     if path.suffix not in (".png", ".mp4"):
         raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
     try:
         if path.suffix == ".png":
             with Image.open(path) as image:
-                return "image/png", image.size
+                return image.size
         frames = imageio_ffmpeg.read_frames(path)
         size = next(frames)["size"]
         frames.close()
-        return "video/mp4", size
+        return size
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None

@@ -1,0 +1,124 @@
+// What pages of the gallery do beyond showing: films in view play, filters, choices, the sorting of the table.
+"use strict";
+const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+
+// A film plays while it is in view, unless its reader stopped it or wants no motion.
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const playing = new Set();
+const seen = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (isIntersecting && !still && !target.dataset.stopped) {
+      playing.add(target);
+      target.play().catch(() => {});
+    } else if (!isIntersecting) {
+      playing.delete(target);
+      target.pause();
+    }
+  }
+}, { threshold: 0.3 });
+for (const film of all("video")) {
+  film.addEventListener("pause", () => { if (playing.has(film)) film.dataset.stopped = "yes"; });
+  film.addEventListener("play", () => { playing.add(film); delete film.dataset.stopped; });
+}
+for (const film of all("video")) seen.observe(film);
+
+// Filters: nothing picked means everything.
+const filters = document.getElementById("filters");
+filters?.addEventListener("change", () => {
+  const picked = new FormData(filters);
+  const wanted = (name, value) => !picked.has(name) || picked.getAll(name).includes(value);
+  for (const part of all("[data-run]")) {
+    part.toggleAttribute("hidden", !(wanted("dataset", part.dataset.dataset) && wanted("model", part.dataset.model)));
+  }
+  for (const group of all("[data-group]")) {
+    group.hidden = !group.querySelector("[data-run]:not([hidden])");
+  }
+  const rows = all(".results tbody tr");
+  const shown = rows.filter((row) => !row.hidden).length;
+  for (const count of all(".count")) count.textContent = shown === rows.length ? `All ${shown} runs` : `${shown} of ${rows.length} runs`;
+});
+
+// One of several: labels of a film, kinds of pictures.
+for (const choice of all("[data-choice]")) {
+  choice.addEventListener("change", ({ target }) => {
+    for (const option of all("[data-option]", choice)) option.hidden = option.dataset.option !== target.value;
+  });
+}
+
+// The table: first the better end of a column, then the other; a measure that does not apply always comes last.
+const heads = all(".results thead th");
+heads.forEach((head, column) => {
+  head.querySelector("button").addEventListener("click", () => {
+    const first = head.dataset.better === "higher" ? "descending" : "ascending";
+    const other = first === "ascending" ? "descending" : "ascending";
+    const direction = head.getAttribute("aria-sort") === first ? other : first;
+    for (const each of heads) each.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", direction);
+    const value = (row) => {
+      if (head.dataset.sort === "order") return Number(row.dataset.order);
+      const cell = row.cells[column];
+      if (head.dataset.sort === "word") return cell.textContent;
+      return cell.hasAttribute("data-value") && Number.isFinite(Number(cell.dataset.value)) ? Number(cell.dataset.value) : null;
+    };
+    const rows = all(".results tbody tr").map((row) => ({ row, key: value(row), order: Number(row.dataset.order) }));
+    rows.sort((a, b) => {
+      if (a.key === b.key) return a.order - b.order;
+      if (a.key === null || b.key === null) return a.key === null ? 1 : -1;
+      return (a.key < b.key ? -1 : 1) * (direction === "ascending" ? 1 : -1);
+    });
+    document.querySelector(".results tbody").append(...rows.map(({ row }) => row));
+  });
+});
+
+// Curves: a run's name brings out its lines.
+for (const name of all(".legend li")) {
+  const block = name.closest(".by-dataset");
+  const emphasise = (on) => {
+    block.toggleAttribute("data-emphasis", on);
+    for (const line of all("svg g[data-run]", block)) line.classList.toggle("emphasis", on && line.dataset.run === name.dataset.run);
+  };
+  for (const event of ["pointerenter", "focusin"]) name.addEventListener(event, () => emphasise(true));
+  for (const event of ["pointerleave", "focusout"]) name.addEventListener(event, () => emphasise(false));
+}
+
+document.getElementById("columns")?.addEventListener("change", ({ target }) => {
+  document.querySelector(".results").classList.toggle("all", target.checked);
+});
+
+// A picture in its own pixels; without this script its link shows it.
+const zoom = document.getElementById("zoom");
+for (const link of all(".zoom")) {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const small = link.firstElementChild;
+    const large = new Image(small.getAttribute("width"), small.getAttribute("height"));
+    large.src = link.href;
+    large.alt = small.alt;
+    zoom.querySelector("p").textContent = small.dataset.title;
+    zoom.querySelector("img")?.remove();
+    zoom.append(large);
+    zoom.showModal();
+  });
+}
+zoom.addEventListener("click", (event) => { if (event.target === zoom) zoom.close(); });
+
+// The column of contents: closed on a narrow screen, and it marks where the reader is.
+const menu = document.querySelector(".menu details");
+if (menu) {
+  const narrow = matchMedia("(max-width: 62rem)");
+  const fold = () => { menu.open = !narrow.matches; };
+  narrow.addEventListener("change", fold);
+  fold();
+  const links = new Map(all("nav a", menu).map((link) => [link.hash.slice(1), link]));
+  const here = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
+      else links.get(target.id).removeAttribute("aria-current");
+    }
+  }, { rootMargin: "-20% 0px -79% 0px" });
+  for (const [id, link] of links) {
+    link.addEventListener("click", fold);
+    here.observe(document.getElementById(id));
+  }
+}

@@ -1,0 +1,106 @@
+"""The gallery opened from disk in a real browser: nothing is missing, films play, the table sorts, filters filter."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+from tests.browser import opened
+from tests.test_gallery import build, write_outputs
+
+COMPLETE = """() => {
+  for (const part of document.querySelectorAll("[hidden]")) part.hidden = false;
+  for (const image of document.images) image.loading = "eager";
+  const wait = (image) => image.complete ? null : new Promise((done) => { image.onload = image.onerror = done; });
+  return Promise.all([...document.images].map(wait)).then(
+    () => [...document.images].map((image) => image.naturalWidth));
+}"""
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("root")
+    write_outputs(root)
+    build(root, root / "a folder" / "gallery")
+    return root / "a folder" / "gallery"
+
+
+def runs(page: Page, selector: str) -> list[str]:
+    return [str(part.get_attribute("data-run")) for part in page.locator(selector).all() if part.is_visible()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("name", ["index.html", "digits_cvae_2.html"])
+def test_nothing_is_missing_and_nothing_sticks_out(folder: Path, name: str, width: int, scheme: str) -> None:
+    with opened(folder / name, width, color_scheme=scheme) as (page, complaints):
+        assert page.evaluate(OVERFLOW) == 0
+        widths = page.evaluate(COMPLETE)
+        assert len(widths) >= 4 and all(widths)
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        assert dark == (scheme == "dark")
+        assert complaints == []
+
+
+def test_the_table_sorts_by_a_click_and_from_the_keyboard(folder: Path) -> None:
+    with opened(folder / "index.html") as (page, complaints):
+        rows = ".results tbody tr"
+        head = page.get_by_role("button", name="Distance")
+        head.click()
+        assert runs(page, rows) == ["mnist_cvae_2", "mnist_ae_2", "digits_cvae_2"]
+        head.press("Enter")
+        assert runs(page, rows) == ["digits_cvae_2", "mnist_ae_2", "mnist_cvae_2"]
+        assert page.locator("[aria-sort=descending]").count() == 1
+        # A run that the measure does not apply to comes last both ways.
+        assert not page.get_by_role("button", name="Rate").is_visible()
+        page.get_by_text("All 4 measures").click()
+        for order in (["digits_cvae_2", "mnist_cvae_2"], ["mnist_cvae_2", "digits_cvae_2"]):
+            page.get_by_role("button", name="Rate").click()
+            assert runs(page, rows) == [*order, "mnist_ae_2"]
+        assert complaints == []
+
+
+def test_filters_leave_what_was_asked_for(folder: Path) -> None:
+    with opened(folder / "index.html") as (page, complaints):
+        page.locator("#filters label", has_text="digits").click()
+        for part in (".results tbody tr", ".cards li", ".legend li"):
+            assert runs(page, part) == ["digits_cvae_2"]
+        assert page.locator("output.count").inner_text() == "1 of 3 runs"
+        page.locator("#filters label", has_text="mnist").click()
+        page.locator("#filters label", has_text="cvae").click()
+        assert runs(page, ".results tbody tr") == ["mnist_cvae_2", "digits_cvae_2"]
+        assert complaints == []
+
+
+def test_a_card_leads_to_its_run_and_films_play(folder: Path) -> None:
+    with opened(folder / "index.html") as (page, complaints):
+        page.locator(".cards a").last.click()
+        page.wait_for_url("**/digits_cvae_2.html")
+        films = page.locator("video")
+        assert films.count() == 3
+        page.get_by_text("30", exact=True).click()
+        for film in (films.first, films.last):
+            film.scroll_into_view_if_needed()
+            page.wait_for_function("film => film.readyState >= 3 && film.currentTime > 0", arg=film.element_handle())
+        assert not films.nth(1).is_visible()
+        assert complaints == []
+
+
+def test_a_reader_who_wants_no_motion_sees_posters(folder: Path) -> None:
+    with opened(folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
+        film = page.locator("video").first
+        film.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)
+        assert film.evaluate("film => film.paused && film.currentTime === 0")
+        film.evaluate("film => film.play()")
+        page.wait_for_function("film => film.currentTime > 0", arg=film.element_handle())
+        assert complaints == []
+
+
+def test_a_picture_is_enlarged_and_put_back(folder: Path) -> None:
+    with opened(folder / "digits_cvae_2.html") as (page, complaints):
+        page.locator("a.zoom").first.press("Enter")
+        assert page.locator("dialog img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+        page.keyboard.press("Escape")
+        assert not page.locator("dialog").is_visible()
+        assert complaints == []
