@@ -32,9 +32,9 @@ $(STAMP): requirements.txt
 	fi
 	@touch $@
 
-repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those
+repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=2 two at a time
 	@python src/plan.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
-	@dvc repro $(if $(RUNS),$$(python src/plan.py --targets $(RUNS)))
+	@$(if $(JOBS),python src/parallel.py --jobs $(JOBS) $(RUNS),dvc repro $(if $(RUNS),$$(python src/plan.py --targets $(RUNS))))
 	@$(if $(RUNS),python src/gallery.py --partial,echo "open outputs/gallery/index.html in a browser")
 
 plan: env ## what `make repro` would do and cost, without doing it; takes SCALE and RUNS too
