@@ -24,9 +24,9 @@ SECONDS = {
     "download": 12.0,
     "train_judge": 8.0,
     "train": 6.0,
-    "sample": 9.0,
+    "sample": 15.0,
     "animate": 4.0,
-    "evaluate": 9.0,
+    "evaluate": 35.0,
     "compare": 1.0,
     "gallery": 4.0,
 }
