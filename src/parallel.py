@@ -1,8 +1,8 @@
 """Do what `dvc repro` would do, several runs at a time: DVC itself does one stage after the other.
 
-The data and the judges come first. Then as many DVC processes as asked for work side by side, each through the stages
-of its own runs with its share of the machine's threads; DVC's lock keeps them from disturbing one another. What
-gathers all runs comes last.
+The data and the judges come first. Then as many DVC processes as there are jobs work side by side, each through the
+stages of one run and then of the next that nobody has begun, with its share of the machine's threads; DVC's lock keeps
+them from disturbing one another. What gathers all runs comes last.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 from atlas import settings as settings_file
@@ -18,34 +19,36 @@ from atlas.settings import Settings
 
 FIRST = ("download", "train_judge")
 PER_RUN = ("train", "sample", "animate", "evaluate")
+MOST_JOBS = 4
+"""Jobs unless told otherwise, where there are cores for them: each takes about 1 GB."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--jobs", type=int, required=True, help="how many DVC processes work side by side")
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="how many runs at a time (%(default)s)")
     parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
     options = parser.parse_args()
     settings = settings_file.load()
     runs = [settings.run(run).key for run in options.runs] or list(settings.runs)
     if options.jobs < 1:
         raise AtlasError(f"--jobs: found {options.jobs}; allowed: a whole number from 1")
+    jobs = min(options.jobs, len(runs))
     datasets = dict.fromkeys(settings.run(run).dataset for run in runs)
-    finish([start(["dvc", "repro", *(f"{stage}@{name}" for stage in FIRST for name in datasets)])])
-    threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
-    finish([start(command(group), threads) for group in shares(settings, runs, options.jobs) if group])
-    last = [f"{stage}@{run}" for run in runs for stage in PER_RUN] if options.runs else []
-    finish([start(["dvc", "repro", *last])])
+    work([["dvc", "repro", *(f"{stage}@{name}" for stage in FIRST for name in datasets)]])
+    # The long ones first: none of them is then left alone at the end.
+    queue = sorted(runs, key=lambda run: -cost(settings, run))
+    work([command(run) for run in queue], jobs, max(1, cores() // jobs))
+    work([["dvc", "repro", *([f"{stage}@{run}" for run in runs for stage in PER_RUN] if options.runs else [])]])
 
 
-def shares(settings: Settings, runs: Sequence[str], jobs: int) -> list[list[str]]:
-    """Split runs among jobs so that each has about as many training images to get through, heavy ones first."""
-    groups: list[list[str]] = [[] for _ in range(jobs)]
-    loads = [0.0] * jobs
-    for run in sorted(runs, key=lambda run: -cost(settings, run)):
-        lightest = loads.index(min(loads))
-        groups[lightest].append(run)
-        loads[lightest] += cost(settings, run)
-    return groups
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_jobs() -> int:
+    """Return how many runs to do at a time: small networks use two cores better as two trainings of one thread."""
+    return min(cores(), MOST_JOBS)
 
 
 def cost(settings: Settings, run: str) -> float:
@@ -55,9 +58,9 @@ def cost(settings: Settings, run: str) -> float:
     return len(players) * about.train.epochs * about.train.width
 
 
-def command(runs: Sequence[str]) -> list[str]:
-    """Return DVC's command for every stage of these runs, none of what they need from others."""
-    return ["dvc", "--wait-for-lock", "repro", "-s", *(f"{stage}@{run}" for run in runs for stage in PER_RUN)]
+def command(run: str) -> list[str]:
+    """Return DVC's command for every stage of a run, none of what it needs from others."""
+    return ["dvc", "--wait-for-lock", "repro", "-s", *(f"{stage}@{run}" for stage in PER_RUN)]
 
 
 def start(words: Sequence[str], threads: int | None = None) -> subprocess.Popen[bytes]:
@@ -66,25 +69,23 @@ def start(words: Sequence[str], threads: int | None = None) -> subprocess.Popen[
     return subprocess.Popen(list(words), env={**os.environ, **shared}, start_new_session=True)
 
 
-def finish(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait for all; where one fails, or on Ctrl-C, stop the others.
+def work(commands: Sequence[Sequence[str]], jobs: int = 1, threads: int | None = None) -> None:
+    """Do all commands in order, `jobs` at a time; where one fails, or on Ctrl-C, stop the others.
 
     Raises:
         AtlasError: if one failed; it has said why.
     """
-    waiting = list(processes)
+    queue, working = list(commands), list[subprocess.Popen[bytes]]()
     try:
-        while waiting:
-            for process in waiting:
-                try:
-                    process.wait(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    continue
-                if process.returncode:
-                    raise AtlasError("a stage failed (see above); the same command goes on where this one stopped")
-            waiting = [process for process in waiting if process.returncode is None]
+        while queue or working:
+            while queue and len(working) < jobs:
+                working.append(start(queue.pop(0), threads))
+            time.sleep(0.05)
+            if any(process.poll() for process in working):
+                raise AtlasError("a stage failed (see above); the same command goes on where this one stopped")
+            working = [process for process in working if process.returncode is None]
     finally:
-        for process in waiting:
+        for process in working:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()

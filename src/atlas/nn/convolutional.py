@@ -16,6 +16,7 @@ With `exact` the first two are the seed's.
 
 from torch import Tensor, nn
 
+from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
 from atlas.nn.layers import LOUDNESS, SLOPE, Labelled, check_shape, dense, initialise, one_hot, scaled
 
 HIDDEN = 256
@@ -88,16 +89,14 @@ class Decoder(Labelled):
             norm(self.base[0]),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(self.base[0], second, 5, padding=2, bias=not batch_norm),
+            UpsampledConv2d(self.base[0], second, 5, bias=not batch_norm),
             norm(second),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
             nn.Conv2d(second, third, 3, padding=1, bias=not batch_norm),
             norm(third),
             nn.LeakyReLU(SLOPE),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(third, channels or shape[0], 5, padding=2),
+            UpsampledConv2d(third, channels or shape[0], 5),
         )
         initialise(self)
 
@@ -119,8 +118,8 @@ class Discriminator(Labelled):
     * With `spectral` each layer is divided by its largest singular value (Miyato et al. 2018).
 
     Pixels are brought to [-0.5, 0.5] first, unless `exact`: without that no discriminator learnt to tell a generated
-    colour image from a real one, and the conditional VAE/GAN's samples of CIFAR-10 were half as good again (Frechet
-    distance 238 against 185 after one epoch).
+    colour image from a real one, and the conditional VAE/GAN's samples of CIFAR-10 stayed further from the real images
+    (Frechet distance 238 against 185 after one epoch).
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class Discriminator(Labelled):
         check_shape(shape)
         first, second, last = scaled(128, width), scaled(64, width), 16
         self.first = nn.Sequential(
-            nn.Conv2d(shape[0], first, 7, stride=2, padding=3),
+            HalvingConv2d(shape[0], first, 7),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
             nn.MaxPool2d(2),
