@@ -11,14 +11,14 @@ def assert_same(folded: nn.Module, plain: nn.Module, twin: nn.Conv2d, shape: tup
     """Outputs and every gradient agree in float64, with the same weights."""
     folded, plain = folded.double(), plain.double()
     twin.load_state_dict(folded.state_dict())
-    found, expected = [], []
-    for module, results in ((folded, found), (plain, expected)):
+    seen: list[list[torch.Tensor]] = []
+    for module in (folded, plain):
         pictures = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         pictures.requires_grad_()
         output = module(pictures)
         wanted = torch.randn(output.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-        results += [output, *torch.autograd.grad((output * wanted).sum(), [pictures, *module.parameters()])]
-    for one, other in zip(found, expected, strict=True):
+        seen.append([output, *torch.autograd.grad((output * wanted).sum(), [pictures, *module.parameters()])])
+    for one, other in zip(*seen, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 

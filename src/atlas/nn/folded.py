@@ -15,6 +15,8 @@ class UpsampledConv2d(nn.Conv2d):
     the four pixels that a small one becomes, a convolution of the small picture: 3 x 3 in place of 5 x 5.
     """
 
+    sums: Tensor
+
     def __init__(self, inputs: int, outputs: int, size: int, bias: bool = True) -> None:
         """`size`: the side of the kernel, odd."""
         if size % 2 == 0:
