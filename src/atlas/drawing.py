@@ -125,7 +125,12 @@ def _ink(tones: Plane, cover: Plane) -> Plane:
         tones = cover * tones + (1 - cover) * np.median(tones[solid])
     paper, grain = _paper(tones)
     least = max(FAINT, 3 * grain)
-    ink = max((paper - tones, tones - paper), key=lambda found: found[found > least].sum())
+    ink, other = paper - tones, tones - paper
+    if ink[ink > least].sum() >= other[other > least].sum():
+        # Where less light falls, paper and ink are darker in proportion.
+        ink *= np.median(paper) / np.maximum(paper, CONTRAST)
+    else:
+        ink = other
     inked = ink[ink > least]
     full = float(np.quantile(inked, 0.95)) if inked.size else 0.0
     if full < max(CONTRAST, 2 * least):

@@ -146,7 +146,7 @@ class Trained:
         """Return images as float32 [N, C, H, W] in [0, 1]."""
         pixels = _tensor(images)
         channels, height, width = self.shape
-        layouts = {(channels, height, width): "CHW", (height, width, channels): "HWC"}
+        layouts: dict[tuple[int, ...], str] = {(channels, height, width): "CHW", (height, width, channels): "HWC"}
         if channels == 1:
             layouts[height, width] = "HW"
         size = tuple(pixels.shape)
@@ -162,7 +162,7 @@ class Trained:
         if layout == "HW":
             pixels = pixels[:, None]
         elif layout == "HWC":
-            pixels = pixels.permute(0, 3, 1, 2)
+            pixels = pixels.permute(0, 3, 1, 2).contiguous()
         if pixels.dtype == torch.uint8:
             return pixels.float().div(255)
         if pixels.dtype == torch.bool:
