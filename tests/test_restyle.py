@@ -11,12 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from tests.conftest import PARAMS
 
 import atlas
+import restyle
 from atlas.datasets import Dataset
 from atlas.drawing import picture
 from atlas.errors import AtlasError
+from atlas.models.base import Model
 from atlas.show.restyled import restyled
+from atlas.store import save_model
+from atlas.training.optimisers import KEYS
 
 ROOT = Path(__file__).parents[1]
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
@@ -134,13 +139,13 @@ def test_a_digit_with_a_long_tail_stays_whole(tmp_path: Path) -> None:
 
 
 def test_what_already_is_framed_comes_back_as_itself(home: Path, tmp_path: Path) -> None:
-    """MNIST's own digits do (scripts may try: 2 % of the ink moves); those here lie nearly as theirs."""
+    """MNIST's own digits do too: of 150, the middle one had 2 % of its ink moved."""
     digits = Dataset.open(home / "data/digits").split("test").images[:40, 0].numpy()
     moved = []
     for digit in digits:
         first = _see(Image.fromarray(255 - digit), tmp_path)
         moved.append(_distance(_see(Image.fromarray(first.astype(np.uint8)), tmp_path), first))
-    assert np.quantile(moved, 0.9) < 0.1
+    assert np.median(moved) < 0.05 and np.quantile(moved, 0.9) < 0.25
 
 
 def test_dust_does_not_count(tmp_path: Path) -> None:
@@ -225,84 +230,104 @@ def test_the_sheet_shows_every_pixel_of_every_image(size: tuple[int, int, int], 
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def _script(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=home,
-        env={**environment, "ATLAS_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources that has trained a CVAE and a VAE of the digits, and their judge, at scale smoke."""
+    """A copy of the sources that has trained a CVAE of the digits and their judge, at scale smoke."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "src", home / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    text = re.sub(r"(?m)^scale: \w+", "scale: smoke", (ROOT / "params.yaml").read_text(encoding="utf-8"))
-    text = text.replace("runs:\n", "runs:\n  digits_vae_2: {dataset: digits, model: vae}\n")
-    (home / "params.yaml").write_text(text, encoding="utf-8")
-    stages = [("download", "digits"), ("train_judge", "digits"), ("train", "digits_cvae_2"), ("train", "digits_vae_2")]
-    for stage, name in stages:
-        done = _script(home, f"src/{stage}.py", name)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (home / "params.yaml").write_text(re.sub(r"(?m)^scale: \w+", "scale: smoke", text), encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"} | {"ATLAS_THREADS": "1"}
+    for stage, name in (("download", "digits"), ("train_judge", "digits"), ("train", "digits_cvae_2")):
+        command = [sys.executable, f"src/{stage}.py", name]
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    _drawn().save(home / "four.png")
+    Image.new("L", (50, 50), 255).save(home / "white.png")
     return home
 
 
-def test_a_test_digit_from_a_file_is_read_and_restyled(home: Path) -> None:
+@pytest.fixture
+def command(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """command("digits_cvae_2", "four.png"): src/restyle.py with these arguments, in `home`."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("ATLAS_DEVICE", "cpu")
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["restyle.py", *arguments])
+        restyle.main()
+
+    return run
+
+
+def test_a_digit_from_a_file_is_read_and_restyled(
+    home: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     split = Dataset.open(home / "data/digits").split("test")
-    chosen = (split.labels == 6).nonzero()[0]
-    paper = Image.fromarray(255 - split.images[chosen][0, 0].numpy()).resize((140, 140))
-    paper.save(home / "six.png")
-    done = _script(home, "src/restyle.py", "digits_cvae_2", "six.png")
+    six = split.images[(split.labels == 6).nonzero()[0]][0, 0].numpy()
+    Image.fromarray(255 - six).resize((140, 140)).save("six.png")
+    command("digits_cvae_2", "six.png")
     assert re.fullmatch(
         r"six\.png: read as 6 \(\d+% sure; --label says otherwise\); its style in 10 labels in restyled\.png\n",
-        done.stdout,
-    ), done.stderr
-    with Image.open(home / "restyled.png") as sheet:
-        first = np.asarray(sheet.convert("L"))
+        capsys.readouterr().out,
+    )
     # What stands on the sheet is what the model says.
-    trained = atlas.load("digits_cvae_2", home)
-    moved = trained.transfer(picture(home / "six.png", trained.shape), "6")[0]
-    cell = (moved[8, 0] * 255).round().astype(np.uint8).repeat(5, 0).repeat(5, 1)
-    corners = np.argwhere(first[:-139, :-139] == cell[0, 0])
-    assert any(np.abs(first[y : y + 140, x : x + 140].astype(int) - cell).max() <= 1 for y, x in corners)
+    trained = atlas.load("digits_cvae_2")
+    moved = trained.transfer(picture(Path("six.png"), trained.shape), "6")[0, 8, 0]
+    cell = (moved * 255).round().astype(int).repeat(5, 0).repeat(5, 1)
+    with Image.open("restyled.png") as file:
+        sheet = np.asarray(file.convert("L")).astype(int)
+    corners = np.argwhere(np.abs(sheet[:-139, :-139] - cell[0, 0]) <= 1)
+    assert any(np.abs(sheet[y : y + 140, x : x + 140] - cell).max() <= 1 for y, x in corners)
     # A label that is given is believed.
-    done = _script(home, "src/restyle.py", "digits_cvae_2", "six.png", "--label", "3", "--output", "as/three.png")
-    assert "given as 3; its style in 10 labels in as/three.png" in done.stdout, done.stderr
-    assert (home / "as/three.png").is_file()
+    command("digits_cvae_2", "six.png", "--label", "3", "--output", "as/three.png")
+    assert "given as 3; its style in 10 labels in as/three.png" in capsys.readouterr().out
+    assert Path("as/three.png").is_file()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["digits_cvae_22", "four.png"], "unknown run 'digits_cvae_22', did you mean 'digits_cvae_2'?"),
+        (["digits_cvae_22", "four.png"], r"unknown run 'digits_cvae_22', did you mean 'digits_cvae_2'\?"),
         (["mnist_cvae_8", "four.png"], "'mnist_cvae_8' is not trained yet in"),
-        (["digits_vae_2", "four.png"], "digits_vae_2: a vae knows no labels"),
-        (["digits_cvae_2", "nothing.png"], "nothing.png: no such file"),
-        (["digits_cvae_2", "params.yaml"], "params.yaml: not an image"),
-        (["digits_cvae_2", "white.png"], "white.png: an empty picture: found no ink"),
+        (["digits_cvae_2", "nothing.png"], r"nothing\.png: no such file"),
+        (["digits_cvae_2", "params.yaml"], r"params\.yaml: not an image"),
+        (["digits_cvae_2", "white.png"], r"white\.png: an empty picture: found no ink"),
         (["digits_cvae_2", "four.png", "--label", "four"], "unknown label of digits 'four'; there are: 0, 1"),
         (["digits_cvae_2", "four.png", "--label", "12"], "label: found 12; allowed: 0 to 9"),
-        (
-            ["digits_cvae_2", "four.png", "--output", "out.jpg"],
-            "--output: found 'out.jpg'; allowed: a name that ends in",
-        ),
+        (["digits_cvae_2", "four.png", "--output", "a.jpg"], r"--output: found 'a\.jpg'; allowed: a name that ends in"),
     ],
 )
-def test_the_command_refuses_in_one_line(arguments: list[str], words: str, home: Path) -> None:
-    _drawn().save(home / "four.png")
-    Image.new("L", (50, 50), 255).save(home / "white.png")
-    done = _script(home, "src/restyle.py", *arguments)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_the_command_refuses(arguments: list[str], words: str, command: Callable[..., None]) -> None:
+    with pytest.raises(AtlasError, match=words) as refusal:
+        command(*arguments)
+    assert "\n" not in str(refusal.value)
 
 
-def test_without_a_judge_the_label_must_be_given(home: Path) -> None:
-    _drawn().save(home / "four.png")
-    (home / "outputs/judges").rename(home / "outputs/away")
-    done = _script(home, "src/restyle.py", "digits_cvae_2", "four.png")
-    (home / "outputs/away").rename(home / "outputs/judges")
-    assert "no judge of digits to read the label; give --label, or run `dvc repro train_judge@digits`" in done.stderr
+def test_a_model_without_labels_cannot(home: Path, make: Callable[..., Model], command: Callable[..., None]) -> None:
+    arguments = {key: value for key, value in PARAMS["models"]["vae"].items() if key not in KEYS} | {"width": 0.125}
+    save_model(
+        make("vae", GREY, **arguments),
+        home / "outputs/models/digits_vae",
+        run="digits_vae",
+        dataset="digits",
+        name="vae",
+        classes=[str(number) for number in range(10)],
+        arguments=arguments,
+    )
+    with pytest.raises(AtlasError, match=r"digits_vae: a vae knows no labels.*allowed: a run of a conditional model"):
+        command("digits_vae", "four.png")
+
+
+def test_without_a_judge_the_label_must_be_given(home: Path, command: Callable[..., None]) -> None:
+    judges, away = home / "outputs/judges", home / "outputs/away"
+    judges.rename(away)
+    with pytest.raises(
+        AtlasError, match="no judge of digits to read the label; give --label, or run `dvc"
+    ):
+        command("digits_cvae_2", "four.png")
+    command("digits_cvae_2", "four.png", "--label", "4")
+    away.rename(judges)
+    (judges / "digits/weights.safetensors").write_bytes(b"damaged")
+    with pytest.raises(AtlasError, match=r"weights\.safetensors does not fit .*dvc repro --force train_judge@digits"):
+        command("digits_cvae_2", "four.png")
