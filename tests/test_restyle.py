@@ -322,9 +322,7 @@ def test_a_model_without_labels_cannot(home: Path, make: Callable[..., Model], c
 def test_without_a_judge_the_label_must_be_given(home: Path, command: Callable[..., None]) -> None:
     judges, away = home / "outputs/judges", home / "outputs/away"
     judges.rename(away)
-    with pytest.raises(
-        AtlasError, match="no judge of digits to read the label; give --label, or run `dvc"
-    ):
+    with pytest.raises(AtlasError, match="no judge of digits to read the label; give --label, or run `dvc"):
         command("digits_cvae_2", "four.png")
     command("digits_cvae_2", "four.png", "--label", "4")
     away.rename(judges)

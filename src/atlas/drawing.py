@@ -83,7 +83,7 @@ def square(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
         image = Image.fromarray((_tones(image)[0] * 255).round().astype(np.uint8))
     clear = image.convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return np.asarray(ImageOps.fit(opaque, (size[1], size[0]), Image.Resampling.LANCZOS))
+    return np.array(ImageOps.fit(opaque, (size[1], size[0]), Image.Resampling.LANCZOS))
 
 
 def _open(path: Path) -> Image.Image:
