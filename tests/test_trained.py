@@ -151,8 +151,8 @@ def test_labels_may_be_names_or_numbers(keep: Callable[..., Model], tmp_path: Pa
     pixels, expected = _pixels(), trained.encode(_pixels(), [3, 3, 3])
     for labels in ("cat", "3", 3, np.int64(3), torch.tensor(3), ["cat", 3, "3"], ("cat",), np.array(["cat"] * 3)):
         assert np.array_equal(trained.encode(pixels, labels), expected), labels
-    for labels in (torch.tensor([3, 3, 3]), np.array([3, 3, 3]), iter([3, 3, 3]), range(3, 4)):
-        assert np.array_equal(trained.encode(pixels, labels), expected), labels
+    for several in (torch.tensor([3, 3, 3]), np.array([3, 3, 3]), iter([3, 3, 3]), range(3, 4)):
+        assert np.array_equal(trained.encode(pixels, several), expected), several
 
 
 def test_samples_come_as_many_as_asked_for(keep: Callable[..., Model], tmp_path: Path) -> None:

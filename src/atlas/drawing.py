@@ -1,5 +1,6 @@
 """A person's own picture as a network has learned to see pictures: MNIST's framing of a digit, CIFAR-10's square."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ BOX = 20 / 28
 """The box that MNIST's digits were scaled into, as a share of the picture."""
 
 
-def picture(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def picture(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return an image file as uint8 `shape`, [1, H, W] by `digit` or [3, H, W] by `square`.
 
     Whatever Pillow reads: any size and colours, with transparency, 16 bits, turned as its EXIF data say; of a film its
@@ -35,6 +36,7 @@ def picture(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     Raises:
         AtlasError: if there is no such file, it is not an image or a damaged one, or it shows nothing.
     """
+    path = Path(path)
     image = _open(path)
     try:
         if shape[0] == 1:

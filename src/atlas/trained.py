@@ -21,8 +21,9 @@ from atlas.store import load_model
 Array = NDArray[np.float32]
 Images = Any
 """uint8 or floating point in [0, 1]; numpy, torch or a Pillow image; see `Trained`."""
-Labels = str | int | Iterable[str | int] | None
-"""One label for all or one an image, each a class's name or its number; None for a model that knows no labels."""
+Labels = Any
+"""One label for all or one an image (a list, an array, a tensor), each a class's name or its number; None for a model
+that knows no labels."""
 
 SEARCH = 200
 """Steps of the search for an image's code, where a model has no encoder."""
@@ -129,7 +130,7 @@ class Trained:
             return torch.zeros(count or 1, dtype=torch.long)
         if labels is None:
             raise self._unfit("labels", "None", f"one or one an image, of: {', '.join(self.classes)}")
-        plain: Any = labels.tolist() if isinstance(labels, np.ndarray | np.generic | Tensor) else labels
+        plain = labels.tolist() if isinstance(labels, np.ndarray | np.generic | Tensor) else labels
         one = isinstance(plain, str) or not isinstance(plain, Iterable)
         numbers = torch.tensor([self.label(label) for label in ([plain] if one else plain)], dtype=torch.long)
         if len(numbers) not in ((1, count) if count else (len(numbers) or 1,)):
