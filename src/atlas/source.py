@@ -1,5 +1,6 @@
 """Where trained runs lie: in a checkout's folder, or with the DVC repository, here or far away, that supplies them."""
 
+import atexit
 import os
 import re
 from collections.abc import Sequence
@@ -102,7 +103,10 @@ class Source:
     def _files(self) -> "DVCFileSystem":
         # Half a second, which whoever has the run in a folder does not pay.
         from dvc.api import DVCFileSystem
+        from dvc.repo.open_repo import clean_repos
 
+        # DVC clones what has an address into temporary folders, and left to itself leaves them behind.
+        atexit.register(clean_repos)
         return DVCFileSystem(str(self))
 
     def _fetch(self, path: str, target: Path) -> None:
