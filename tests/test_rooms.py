@@ -29,6 +29,16 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ("atlas.latent", ["atlas.models.base"], ["matplotlib"]),
     ("atlas.inversion", ["atlas.models.base"], ["numpy", "matplotlib"]),
     ("atlas.store", ["atlas.errors", "atlas.files", "atlas.models.base", "atlas.models.registry"], ["pickle"]),
+    ("atlas.source", ["atlas.errors", "atlas.files"], ["torch", "numpy", "pickle"]),
+    (
+        "atlas.trained",
+        [
+            "atlas.models.base",
+            *(f"atlas.{name}" for name in ("errors", "inversion", "latent", "settings", "source", "store")),
+        ],
+        ["dvc", "matplotlib", "PIL", "pydantic"],
+    ),
+    ("atlas.drawing", ["atlas.errors"], ["torch", "matplotlib"]),
     ("atlas.nn.losses", [], ["numpy"]),
     ("atlas.nn.layers", [], ["numpy"]),
     ("atlas.nn", ["atlas.nn.*"], ["numpy", "pydantic", "ruamel", "matplotlib"]),
