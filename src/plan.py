@@ -18,7 +18,7 @@ from atlas.errors import AtlasError, run_stage
 from atlas.settings import SCALES, Run, Settings, known
 
 PARAMS = Path("params.yaml")
-PER_RUN = ("sample", "animate", "evaluate")
+PER_RUN = ("sample", "animate", "export", "evaluate")
 # Seconds on two quiet cores, start-up included; animate's grow with the frames, and the others are minor.
 SECONDS = {
     "download": 12.0,
@@ -26,6 +26,7 @@ SECONDS = {
     "train": 6.0,
     "sample": 9.0,
     "animate": 4.0,
+    "export": 15.0,
     "evaluate": 9.0,
     "compare": 1.0,
     "gallery": 4.0,

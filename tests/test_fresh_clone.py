@@ -86,7 +86,7 @@ def test_make_repro_does_everything_once(clone: Path) -> None:
     again = would_run(clone)
     assert "train@mnist_vae_2" in again
     assert {stage.split("@")[1] for stage in again if "@" in stage} == {"mnist_vae_2"}
-    assert again - {f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "evaluate")} == {
+    assert again - {f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "export", "evaluate")} == {
         "compare",
         "gallery",
     }

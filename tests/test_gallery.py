@@ -1,5 +1,6 @@
 """The gallery: all that the runs wrote is in its folder, nothing else is needed, and it says what is missing."""
 
+import base64
 import csv
 import json
 import re
@@ -63,6 +64,8 @@ NUMBERS: dict[str, dict[str, float]] = {
     "digits_cvae_2": {"rate": 0.0, "frechet": 40.5, "label_accuracy": 0.5},
 }
 
+RUNTIME = {"script": b"var ort;", "module": b"export default 0;", "binary": b"\0asm"}
+
 
 def write_film(path: Path, images: np.ndarray) -> None:
     """H.264 of uint8 images [N, H, W], even H and W."""
@@ -116,16 +119,30 @@ def write_outputs(root: Path) -> None:
         labels = [""] if settings["model"] == "ae" else ["a", "b", "c"]
         frames = digits[number : number + 2 * len(labels) * 9].reshape(2, len(labels), 3, 3, 1, 8, 8)
         np.savez(model / "frames.npz", steps=np.array([0, 9]), images=frames, labels=np.array(labels), kind="map")
+        write_networks(outputs / "onnx" / key, labels)
         (outputs / "metrics" / f"{key}.json").write_text(json.dumps(NUMBERS[key]))
         judge = {"test_accuracy": 0.98765, "test_images": 360, "dataset": settings["dataset"]}
         (outputs / "judges" / settings["dataset"] / "judge.json").write_text(json.dumps(judge))
 
 
-def build(root: Path, folder: Path) -> dict[str, bytes]:
+def write_networks(folder: Path, labels: list[str]) -> None:
+    """What stage export writes, with words in the place of networks."""
+    folder.mkdir(parents=True)
+    about = {"shape": [1, 8, 8], "classes": labels, "conditional": len(labels) > 1, "latent_dim": 2, "side": 3}
+    about |= {"centre": [0.0, 0.0], "spread": [1.0, 1.0], "order": [1, 0], "reach": 2.0, "images": []}
+    (folder / "explorer.json").write_text(json.dumps(about))
+    (folder / "decoder.onnx").write_bytes(b"no network")
+    if len(labels) > 1:
+        (folder / "encoder.onnx").write_bytes(b"nor this")
+    shades = np.arange(len(labels) * 9, dtype=np.uint8).reshape(-1, 3) * 9
+    Image.fromarray(shades.repeat(8, axis=0).repeat(8, axis=1)).save(folder / "map.png")
+
+
+def build(root: Path, folder: Path, runtime: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """The gallery's files by their place in its folder."""
     runs = collect(root, RUNS)
     judges = collect_judges(root, [run.dataset for run in runs])
-    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7)
+    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime)
     return files(folder)
 
 
@@ -178,7 +195,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("built") / "gallery"
-    build(root, place)
+    build(root, place, RUNTIME)
     return place
 
 
@@ -212,15 +229,18 @@ def test_every_picture_and_film_is_copied_byte_for_byte(root: Path, folder: Path
         assert (folder / "media" / path.parent.name / path.name).read_bytes() == path.read_bytes()
     for key, page in pages.items():
         shown = {attributes["src"] for tag in ("img", "video") for attributes, _ in page.all(tag)}
-        assert shown == {f"media/{key}/{path.name}" for path in written if path.parent.name == key}
+        names = [path.name for path in written if path.parent.name == key]
+        assert shown == {f"media/{key}/{name}" for name in [*names, "explorer.png"]}
     others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in written}
-    assert others == {"thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg", "losses.svg"}
+    assert others == {"explorer.png", "thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg", "losses.svg"}
 
 
 def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, pages: dict[str, Page]) -> None:
     last = pages["digits_cvae_2"]
     for attributes, _ in last.all("img"):
         assert attributes["alt"]
+        if attributes.get("id") == "drawn":
+            continue
         with Image.open(root / "outputs" / "samples" / "digits_cvae_2" / Path(str(attributes["src"])).name) as image:
             assert (int(str(attributes["width"])), int(str(attributes["height"]))) == image.size
     for attributes, _ in last.all("video"):
@@ -229,13 +249,34 @@ def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, 
         assert {"muted", "loop", "controls", "playsinline"} <= set(attributes)
         assert "autoplay" not in attributes and attributes["preload"] == "none"
         assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".jpg")
-    shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")]
+    shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")][1:]
     # The losses last among the pictures: the page's own curves tell them.
     assert shown == ["samples.png", "map_9.png", "map_10.png", "losses.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
-    labels = [words for a, words in last.all("input") if str(a["name"]).startswith("label-")]
+    labels = [words for a, words in last.all("input") if str(a.get("name")).startswith("label-")]
     assert labels == ["9", "10", "3", "30"]
-    shelves = [words for a, words in page.all("input") if a["name"] == "shelf"]
+    shelves = [words for a, words in page.all("input") if a.get("name") == "shelf"]
     assert shelves == ["Samples", "Training"]
+
+
+def test_networks_and_their_runtime_are_scripts_that_only_set_a_variable(folder: Path) -> None:
+    def read(name: str, variable: str) -> dict[str, Any]:
+        return json.loads((folder / name).read_text().removeprefix(f"globalThis.{variable} = ").removesuffix(";\n"))
+
+    networks = read("networks/mnist_cvae_2.js", "atlasNetworks")
+    assert base64.b64decode(networks["decoder"]) == b"no network"
+    assert base64.b64decode(networks["encoder"]) == b"nor this"
+    assert set(read("networks/mnist_ae_2.js", "atlasNetworks")) == {"decoder", "images"}
+    runtime = read("assets/ort-binary.js", "atlasRuntime")
+    assert {name: base64.b64decode(text) for name, text in runtime.items()} == {
+        name: RUNTIME[name] for name in ("module", "binary")
+    }
+    assert (folder / "assets" / "ort.wasm.min.js").read_bytes() == RUNTIME["script"]
+
+
+def test_without_the_runtime_no_network_is_written(root: Path, tmp_path: Path) -> None:
+    written = build(root, tmp_path / "gallery")
+    assert not [name for name in written if name.startswith(("networks/", "assets/ort"))]
+    assert b"data-networks" not in written["mnist_ae_2.html"] and "media/mnist_ae_2/explorer.png" in written
 
 
 def test_posters_show_the_end_of_their_films_and_thumbnails_the_last_frame(root: Path, folder: Path) -> None:
@@ -316,7 +357,7 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
     folder: Path, page: Page, pages: dict[str, Page]
 ) -> None:
     for name, content in files(folder).items():
-        if name.endswith((".html", ".css", ".js")):
+        if name.endswith((".html", ".css", ".js")) and not name.startswith(("assets/ort", "networks/")):
             assert not re.search(rb"(https?:)?//[a-z]|@import|url\(|fetch\(|import\(", content), name
     used = set()
     for each in (page, *pages.values()):
@@ -324,8 +365,8 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
         assert len(ids) == len(set(ids))
         for _, attributes, _ in each.elements:
             assert not {"srcset", "action", "data"} & set(attributes)
-            for name in ("src", "href", "poster"):
-                address = attributes.get(name)
+            loaded = f"{attributes.get('data-runtime', '')} {attributes.get('data-networks', '')}".split()
+            for address in [*(attributes.get(name) for name in ("src", "href", "poster")), *loaded]:
                 if address and address.startswith("#"):
                     assert address[1:] in ids
                 elif address and address != "data:,":
@@ -335,7 +376,7 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
 
 
 def test_same_outputs_same_bytes(root: Path, folder: Path, tmp_path: Path) -> None:
-    again = build(root, tmp_path / "elsewhere" / "gallery")
+    again = build(root, tmp_path / "elsewhere" / "gallery", RUNTIME)
     assert again == files(folder)
     assert not any(str(root).encode() in content for content in again.values())
 
@@ -376,6 +417,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
         ("samples/mnist_cvae_2/samples.png", "sample@mnist_cvae_2"),
         ("animations/mnist_cvae_2/label_3.mp4", "animate@mnist_cvae_2"),
         ("judges/digits/judge.json", "train_judge@digits"),
+        ("onnx/mnist_cvae_2/decoder.onnx", "export@mnist_cvae_2"),
     ],
 )
 def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command: str) -> None:
@@ -396,6 +438,8 @@ def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command
         ("samples/mnist_ae_2/captions.json", b'[{"file": "samples.png", "title": "No alt"}]', "lacks 'alt'"),
         ("models/mnist_ae_2/history.csv", b"epoch,split\n1,train\n", "'step'"),
         ("judges/mnist/judge.json", b"{}", "'test_accuracy'"),
+        ("onnx/mnist_ae_2/explorer.json", b"{", "is not JSON"),
+        ("onnx/mnist_ae_2/explorer.json", b"{}", "lacks 'shape'"),
     ],
 )
 def test_a_spoilt_output_is_one_line(copy: Path, spoilt: str, content: bytes, complaint: str) -> None:
@@ -406,7 +450,7 @@ def test_a_spoilt_output_is_one_line(copy: Path, spoilt: str, content: bytes, co
 
 
 def test_partial_shows_what_is_there(copy: Path) -> None:
-    for kind in ("samples", "animations", "models"):
+    for kind in ("samples", "animations", "models", "onnx"):
         shutil.rmtree(copy / "outputs" / kind / "mnist_ae_2")
     (copy / "outputs" / "metrics" / "mnist_ae_2.json").unlink()
     shutil.rmtree(copy / "outputs" / "animations" / "mnist_cvae_2")
@@ -464,8 +508,18 @@ def test_stage_writes_the_folder_and_one_line(
     monkeypatch.setattr(stage.settings, "load", lambda: params)
     monkeypatch.chdir(copy)
     monkeypatch.setattr(sys, "argv", ["gallery.py"])
+    monkeypatch.setattr(stage.runtime, "fetch", lambda cache: RUNTIME)
     stage.main()
     assert capsys.readouterr().out.startswith("outputs/gallery/index.html: 3 runs, ")
+    assert (copy / "outputs" / "gallery" / "networks" / "mnist_ae_2.js").is_file()
+
+    def refuse(cache: Path) -> dict[str, bytes]:
+        raise AtlasError("no npm")
+
+    monkeypatch.setattr(stage.runtime, "fetch", refuse)
+    stage.main()
+    assert capsys.readouterr().out.startswith("the latent explorers will show maps drawn beforehand: no npm\noutputs/")
+    assert not (copy / "outputs" / "gallery" / "networks").exists()
     assert all(gallery.MeasureInfo.__annotations__.keys() <= set(dir(measure)) for measure in MEASURES.values())
     first = files(copy / "outputs" / "gallery")
     monkeypatch.setattr(sys, "argv", ["gallery.py", "--partial"])

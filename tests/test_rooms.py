@@ -24,6 +24,12 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ("atlas.device", ["atlas.errors"], ["pydantic"]),
     ("atlas.latent", ["atlas.models.base"], ["matplotlib"]),
     ("atlas.store", ["atlas.errors", "atlas.files", "atlas.models.base", "atlas.models.registry"], ["pickle"]),
+    (
+        "atlas.onnx_export",
+        ["atlas.models.base"],
+        ["numpy", "pydantic", "matplotlib", "pathlib"],
+    ),
+    ("atlas.runtime", ["atlas.errors", "atlas.files"], ["torch", "numpy"]),
     ("atlas.nn.losses", [], ["numpy"]),
     ("atlas.nn.networks", [], ["numpy"]),
     ("atlas.nn", ["atlas.nn.*"], ["numpy", "pydantic", "ruamel", "matplotlib"]),

@@ -6,7 +6,7 @@ Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ import jinja2
 
 from atlas.files import whole_folder
 from atlas.show.gallery_curves import panels
+from atlas.show.gallery_explorer import write_explorer, write_runtime
 from atlas.show.gallery_media import copy_media
 from atlas.show.gallery_outputs import LOSSES, Claim, Medium, RunPage, is_number, numbered
 
@@ -94,6 +95,7 @@ def build(
     catalogue: Sequence[MeasureInfo],
     scale: str,
     seed: int,
+    runtime: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write the folder, whole or not at all; the same inputs give the same bytes.
 
@@ -105,6 +107,8 @@ def build(
         catalogue: the measures, in the order of the table's columns; one that no run has is left out.
         scale: as in params.yaml.
         seed: as in params.yaml.
+        runtime: the files of ONNX Runtime Web, "script", "module" and "binary"; without it the explorers show maps
+            that were drawn beforehand.
 
     Raises:
         AtlasError: if something that the pages show cannot be read.
@@ -129,6 +133,11 @@ def build(
     with whole_folder(folder) as aside:
         copy_media(runs, aside)
         _copy_assets(aside / "assets")
+        explorers = {run.key: run.explorer for run in runs if run.explorer}
+        if explorers and runtime:
+            write_runtime(runtime, aside / "assets")
+        for explorer in explorers.values():
+            write_explorer(explorer, aside, runtime is not None)
         environment.get_template("index.html.jinja").stream(
             runs=runs,
             datasets=datasets,
@@ -145,7 +154,14 @@ def build(
         ).dump(str(aside / "index.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
-            page = template.stream(run=run, before=before, after=after, panels=panels({run.key: run.history}))
+            page = template.stream(
+                run=run,
+                before=before,
+                after=after,
+                panels=panels({run.key: run.history}),
+                explorer=run.explorer,
+                live=runtime is not None,
+            )
             page.dump(str(aside / run.page), encoding="utf-8")
 
 

@@ -15,7 +15,9 @@ from PIL import Image
 
 from atlas.errors import AtlasError
 from atlas.files import need
+from atlas.show import gallery_explorer
 from atlas.show.gallery_curves import History
+from atlas.show.gallery_explorer import Explorer
 
 LOSSES = "losses.png"
 MIN_WIDTH = 480
@@ -90,8 +92,7 @@ class RunPage:
     history: History = field(default_factory=dict)
     frames: Path | None = None
     """What the trainer kept for the films: the run's thumbnail is taken from the last."""
-    networks: Path | None = None
-    """Folder of the exported networks and what goes with them."""
+    explorer: Explorer | None = None
 
     @property
     def page(self) -> str:
@@ -157,7 +158,14 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
         history = outputs / "models" / key / "history.csv"
         pictures, animations = outputs / "samples" / key, outputs / "animations" / key
         frames = outputs / "models" / key / "frames.npz"
-        stages = {metrics: "evaluate", history: "train", pictures: "sample", animations: "animate"}
+        networks = outputs / "onnx" / key
+        stages = {
+            metrics: "evaluate",
+            history: "train",
+            pictures: "sample",
+            animations: "animate",
+            networks: "export",
+        }
         there = [path for path in stages if path.exists()]
         if partial and not there:
             continue
@@ -175,6 +183,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 animations=_media(animations, f"animate@{key}") if animations in there else (),
                 history=_history(history) if history in there else {},
                 frames=frames if frames.exists() else None,
+                explorer=gallery_explorer.read(networks) if networks in there else None,
             )
         )
     if not pages:

@@ -1,0 +1,160 @@
+"""Exported networks against PyTorch, run by ONNX Runtime; what goes with them; the runtime for browsers."""
+
+import base64
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tests.conftest import Build, Noise
+
+import export as stage
+from atlas import runtime
+from atlas.errors import AtlasError
+from atlas.models.base import Shape
+from atlas.onnx_export import export
+
+# A member of each kind of network and of each way to a code.
+KINDS: list[tuple[str, Shape, dict[str, Any]]] = [
+    ("ae", (1, 16, 16), {}),
+    ("cvae", (1, 16, 20), {"network": "mlp", "latent_dim": 1}),
+    ("cvae", (3, 16, 16), {"network": "seed", "likelihood": "discretized_logistic", "noise": "pixel"}),
+    ("vae", (3, 16, 16), {"network": "spatial", "latent_dim": 32}),
+    ("vae_iaf", (1, 16, 16), {"likelihood": "binarized", "latent_dim": 5, "flow_steps": 2}),
+    ("ac_vae", (1, 16, 16), {}),
+    ("cgan", (3, 16, 16), {}),
+    ("cvae_gan", (1, 16, 16), {"dropout": 0.5}),
+]
+
+
+def run(content: bytes, first: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    feeds = {names[0]: first.numpy(), "labels": labels.numpy()}
+    return np.asarray(session.run(None, {name: feeds[name] for name in names})[0])
+
+
+@pytest.mark.parametrize(("name", "image", "changes"), KINDS)
+def test_networks_say_what_pytorch_says(make: Build, name: str, image: Shape, changes: dict[str, Any]) -> None:
+    model = make(name, image, **changes).eval()
+    generator = torch.Generator().manual_seed(1)
+    parts = [part for part in ("decoder", "encoder") if model.can(part.removesuffix("r"))]
+    assert parts == (["decoder"] if name == "cgan" else ["decoder", "encoder"])
+    for part in parts:
+        content = export(model, part)
+        for count in (1, 7):
+            labels = torch.arange(count)
+            codes = torch.randn(count, model.latent_dim, generator=generator)
+            first = codes if part == "decoder" else torch.rand(count, *image, generator=generator)
+            with torch.no_grad():
+                expected = getattr(model, part.removesuffix("r"))(first, labels).numpy()
+            found = run(content, first, labels)
+            assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
+            assert np.ptp(found[0]) > 1e-3 or found[0].size == 1
+
+
+def test_the_file_is_whole_valid_and_says_nothing_of_this_machine(make: Build) -> None:
+    content = export(make("cvae", latent_dim=3), "decoder")
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    assert content == export(make("cvae", latent_dim=3), "decoder")
+    assert str(Path(__file__).parents[1]).encode() not in content and b".py" not in content
+    with pytest.raises(ValueError, match="found 'discriminator'"):
+        export(make("cgan"), "discriminator")
+
+
+def test_what_goes_with_the_networks(make: Build, noise: Noise) -> None:
+    model, test = make("cvae", latent_dim=3).eval(), noise(40)
+    about = stage.describe(model, [str(digit) for digit in range(10)], test)
+    codes = model.encode(test.images.float() / 255, test.labels).detach()
+    assert about["mean"] == pytest.approx(codes.mean(0).tolist(), abs=1e-4)
+    assert about["std"] == pytest.approx(codes.std(0).tolist(), abs=1e-4)
+    assert about["order"] == codes.std(0).argsort(descending=True).tolist()
+    assert (about["centre"], about["spread"]) == ([0.0] * 3, [1.0] * 3)
+    assert [entry["label"] for entry in about["images"]] == [label for label in range(10) for _ in range(stage.PICKS)]
+    first = np.frombuffer(base64.b64decode(about["images"][1]["pixels"]), np.uint8).reshape(1, 16, 16)
+    assert (first == test.images[10].numpy()).all()
+    # The autoencoder has no prior to be centred on.
+    alone = stage.describe(make("ae", latent_dim=2).eval(), ["a"], noise(40))
+    assert (alone["centre"], alone["spread"]) == (alone["mean"], alone["std"])
+
+
+@pytest.mark.parametrize(("name", "size"), [("cvae", 1), ("cvae", 4), ("gan", 3), ("ae", 2)])
+def test_the_drawn_map_lies_where_its_words_say(make: Build, noise: Noise, name: str, size: int) -> None:
+    model = make(name, latent_dim=size).eval()
+    about = stage.describe(model, [str(digit) for digit in range(10)], noise(40))
+    drawn = stage.draw_map(model, about)
+    labels, side = 10 if model.conditional else 1, about["side"]
+    assert drawn.shape == (labels * side * 16, side * 16, 3)
+    label, row, column = labels - 1, 2, 7
+    code = torch.tensor([about["centre"]])
+    steps = torch.linspace(-about["reach"], about["reach"], side)
+    first, *second = about["order"][:2]
+    code[0, first] += steps[column] * about["spread"][first]
+    for axis in second:
+        code[0, axis] += steps[side - 1 - row] * about["spread"][axis]
+    expected = model.decode(code, torch.tensor([label])).detach().numpy()[0, 0] * 255
+    top = (label * side + row) * 16
+    assert np.abs(drawn[top : top + 16, column * 16 : column * 16 + 16, 0] - expected).max() <= 0.51
+
+
+def archive() -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as package:
+        for name, member in runtime.FILES.items():
+            entry = tarfile.TarInfo(member)
+            entry.size = len(name)
+            package.addfile(entry, io.BytesIO(name.encode()))
+    return content.getvalue()
+
+
+def put(folder: Path, name: str, script: str) -> None:
+    """A program of that name."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_the_runtime_is_fetched_once_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "package.tgz"
+    package.write_bytes(archive())
+    digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+    cache = tmp_path / "cache"
+    name = f"{runtime.PACKAGE}-{runtime.VERSION}.tgz"
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    put(tmp_path / "bin", "npm", f'for last; do :; done; cp "{package}" "$last/{name}"')
+
+    with pytest.raises(AtlasError, match="is not onnxruntime-web"):
+        runtime.fetch(cache)
+    assert not cache.exists() or not list(cache.iterdir()), "what failed its check was kept"
+
+    monkeypatch.setattr(runtime, "INTEGRITY", f"sha512-{digest}")
+    assert runtime.fetch(cache) == {part: part.encode() for part in runtime.FILES}
+    put(tmp_path / "bin", "npm", "echo 'no such host' >&2; exit 1")
+    assert runtime.fetch(cache) == {part: part.encode() for part in runtime.FILES}
+    with pytest.raises(AtlasError, match=r"npm could not fetch .*: no such host"):
+        runtime.fetch(tmp_path / "other")
+
+
+def test_without_npm_its_registry_variable_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for variable in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(AtlasError, match="comes by npm, which is not on PATH"):
+        runtime.fetch(tmp_path / "cache")
+    content = archive()
+    place = tmp_path / runtime.PACKAGE / "-" / f"{runtime.PACKAGE}-{runtime.VERSION}.tgz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    monkeypatch.setattr(runtime, "INTEGRITY", f"sha512-{digest}")
+    monkeypatch.setenv("npm_config_registry", tmp_path.as_uri() + "/")
+    assert runtime.fetch(tmp_path / "cache")["binary"] == b"binary"
+    monkeypatch.setenv("npm_config_registry", (tmp_path / "nowhere").as_uri())
+    with pytest.raises(AtlasError, match="could not be fetched from npm_config_registry"):
+        runtime.fetch(tmp_path / "other")
