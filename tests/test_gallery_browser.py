@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from tests.browser import opened
 from tests.test_gallery import build, write_outputs
 
@@ -32,8 +32,10 @@ def runs(page: Page, selector: str) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("name", ["index.html", "digits_cvae_2.html"])
-def test_nothing_is_missing_and_nothing_sticks_out(folder: Path, name: str, width: int, scheme: str) -> None:
-    with opened(folder / name, width, color_scheme=scheme) as (page, complaints):
+def test_nothing_is_missing_and_nothing_sticks_out(
+    chromium: Browser, folder: Path, name: str, width: int, scheme: str
+) -> None:
+    with opened(chromium, folder / name, width, color_scheme=scheme) as (page, complaints):
         assert page.evaluate(OVERFLOW) == 0
         widths = page.evaluate(COMPLETE)
         assert len(widths) >= 4 and all(widths)
@@ -42,8 +44,8 @@ def test_nothing_is_missing_and_nothing_sticks_out(folder: Path, name: str, widt
         assert complaints == []
 
 
-def test_the_table_sorts_by_a_click_and_from_the_keyboard(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_the_table_sorts_by_a_click_and_from_the_keyboard(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         rows = ".results tbody tr"
         head = page.get_by_role("button", name="Distance")
         head.click()
@@ -60,8 +62,8 @@ def test_the_table_sorts_by_a_click_and_from_the_keyboard(folder: Path) -> None:
         assert complaints == []
 
 
-def test_filters_leave_what_was_asked_for(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_filters_leave_what_was_asked_for(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         page.locator("#filters label", has_text="digits").click()
         for part in (".results tbody tr", ".cards li", ".legend li"):
             assert runs(page, part) == ["digits_cvae_2"]
@@ -72,8 +74,8 @@ def test_filters_leave_what_was_asked_for(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_card_leads_to_its_run_and_films_play(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_a_card_leads_to_its_run_and_films_play(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         page.locator(".cards a").last.click()
         page.wait_for_url("**/digits_cvae_2.html")
         films = page.locator("video")
@@ -86,8 +88,8 @@ def test_a_card_leads_to_its_run_and_films_play(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_reader_who_wants_no_motion_sees_posters(folder: Path) -> None:
-    with opened(folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
+def test_a_reader_who_wants_no_motion_sees_posters(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
         film = page.locator("video").first
         film.scroll_into_view_if_needed()
         page.wait_for_timeout(300)
@@ -97,8 +99,8 @@ def test_a_reader_who_wants_no_motion_sees_posters(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_picture_is_enlarged_and_put_back(folder: Path) -> None:
-    with opened(folder / "digits_cvae_2.html") as (page, complaints):
+def test_a_picture_is_enlarged_and_put_back(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "digits_cvae_2.html") as (page, complaints):
         page.locator("a.zoom").first.press("Enter")
         assert page.locator("dialog img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
         page.keyboard.press("Escape")

@@ -250,6 +250,7 @@ const load = (address) => new Promise((resolve, reject) => {
 });
 async function start() {
   const { networks, runtime } = explorer.part.dataset;
+  sprite.setAttribute("aria-hidden", "true"); // The map shows it, and says so.
   await sprite.decode();
   drawMap();
   draw();
