@@ -26,19 +26,19 @@ $(STAMP): requirements.txt
 	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another with PYTHON=python3.12"; exit 1; }
 	@echo "making the environment in $(VENV) (about 6 GB: torch brings its CUDA libraries; once)"
 	@if command -v uv >/dev/null; then \
-	  { [ -x $(BIN)/python ] || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); } && uv pip install -q --python $(BIN)/python -r requirements.txt; \
+	  { [ -x $(BIN)/python ] || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); } && uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt; \
 	else \
 	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
 	fi
 	@touch $@
 
-repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those
-	@python src/plan.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
-	@dvc repro $(if $(RUNS),$$(python src/plan.py --targets $(RUNS)))
+repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
+	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
+	@python src/parallel.py $(if $(JOBS),--jobs $(JOBS)) $(RUNS)
 	@$(if $(RUNS),python src/gallery.py --partial,echo "open outputs/gallery/index.html in a browser")
 
 plan: env ## what `make repro` would do and cost, without doing it; takes SCALE and RUNS too
-	@python src/plan.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
+	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
 
 gallery: env ## the gallery of whatever runs are there
 	@python src/gallery.py --partial
@@ -51,7 +51,7 @@ lint: env ## ruff (lint and format) and mypy
 	ruff format --check .
 	mypy
 
-test: env lint ## the tests (about 15 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
+test: env lint ## the tests (about 25 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
 	pytest
 
 format: env ## ruff: mend what can be mended

@@ -3,12 +3,17 @@
 import argparse
 import csv
 import json
+import zipfile
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file, write_json
-from atlas.measures.catalogue import MEASURES
+from atlas.measures import claims
+from atlas.measures.catalogue import BESIDE, MEASURES, known
 from atlas.settings import Settings
 
 RESULTS = Path("results")
@@ -25,12 +30,24 @@ def main() -> None:
     }
     write_json(RESULTS / "metrics.json", table)
     write_json(RESULTS / "judges.json", judges)
-    write_csv(RESULTS / "table.csv", ["run", *columns(table)], [{"run": run, **row} for run, row in table.items()])
+    numbers = [name + end for name in columns(table) for end in ("", *BESIDE)]
+    numbers = [name for name in numbers if any(name in row for row in table.values())]
+    write_csv(RESULTS / "table.csv", ["run", *numbers], [{"run": run, **row} for run, row in table.items()])
     with whole_file(RESULTS / "table.md") as aside:
         aside.write_text(markdown(table, settings, judges), encoding="utf-8")
+    flat = {run: settings.flat(run) for run in settings.runs}
+    accuracies = {name: judge["test_accuracy"] for name, judge in judges.items()}
+    judged = claims.judge_claims(table, flat, accuracies, {run: read_each(run) for run in settings.runs})
+    write_json(RESULTS / "comparison.json", {"claims": judged})
+    with whole_file(RESULTS / "claims.md") as aside:
+        aside.write_text(claims.markdown(judged), encoding="utf-8")
     rows = curves(settings)
     write_csv(RESULTS / "curves.csv", list(rows[0]), rows)
-    print(f"results/: {len(table)} runs, {len(columns(table))} measures, {len(rows)} points of curves")
+    verdicts = Counter(row["verdict"] for row in judged)
+    print(
+        f"results/: {len(table)} runs, {len(columns(table))} measures, {len(rows)} points of curves; claims: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    )
 
 
 def read_json(path: Path, stage: str) -> dict:
@@ -43,12 +60,22 @@ def read_json(path: Path, stage: str) -> dict:
 
 
 def read_metrics(run: str) -> dict[str, float | int]:
-    """Read one run's metrics: {measure: value}, each known to the catalogue or the sample size of one that is."""
+    """Read one run's metrics: {measure: value}, each known to the catalogue or beside one that is."""
     found = read_json(Path("outputs/metrics") / f"{run}.json", f"evaluate@{run}")
     for name in found:
-        if name.removesuffix("_n") not in MEASURES:
+        if not known(name):
             raise AtlasError(f"outputs/metrics/{run}.json: measure '{name}' is not in src/atlas/measures/catalogue.py")
     return found
+
+
+def read_each(run: str) -> dict[str, np.ndarray]:
+    """Read what some of a run's measures are means of, [N] an image each."""
+    path = need(Path("outputs/per_image") / f"{run}.npz", f"evaluate@{run}")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name].astype(np.float64) for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force evaluate@{run}`") from None
 
 
 def columns(table: Table) -> list[str]:
@@ -57,8 +84,11 @@ def columns(table: Table) -> list[str]:
 
 
 def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
-    """Return the table that the README shows, with its conditions under it; a measure that does not apply is empty."""
-    names = columns(table)
+    """Return the table that the README shows: the headline measures, with their conditions under it.
+
+    A measure that does not apply is empty.
+    """
+    names = [name for name in columns(table) if MEASURES[name].headline]
     arrow = {"lower": " ↓", "higher": " ↑", "": ""}
     head = ["run", *(MEASURES[name].title + arrow[MEASURES[name].better] for name in names)]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(names) + "|"]
@@ -67,10 +97,12 @@ def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
         lines.append("| " + " | ".join([run, *cells]) + " |")
     sizes = sorted({row["frechet_n"] for row in table.values() if "frechet_n" in row})
     words = ", ".join(f"{name} {report['test_accuracy']:.1%}" for name, report in judges.items())
+    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in table.values() if "nll_k" in row})
+    nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
     lines += [
         "",
         f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
-        f"many samples. The judges read test images right: {words}.",
+        f"many samples. {f'NLL: {nll}. ' if nll else ''}The judges read test images right: {words}.",
     ]
     return "\n".join(lines) + "\n"
 

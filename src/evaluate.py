@@ -3,13 +3,15 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from atlas import settings as settings_file
 from atlas.datasets import Dataset
 from atlas.device import machine
 from atlas.errors import AtlasError, run_stage
-from atlas.files import need, write_json
+from atlas.files import need, whole_file, write_json
+from atlas.measures.catalogue import MEASURES
 from atlas.measures.evaluate import evaluate
 from atlas.measures.judge import Judge
 from atlas.store import load_model, load_weights
@@ -23,16 +25,29 @@ def main() -> None:
     computer = machine()
     model, _ = load_model(need(Path("outputs/models") / run.key, f"train@{run.key}"), computer.device)
     dataset = Dataset.open(Path("data") / run.dataset)
-    test = dataset.split("test", computer.device, settings.budget.evaluate[run.dataset].images)
+    budget = settings.budget.evaluate[run.dataset]
+    test = dataset.split("test", computer.device, budget.images)
     training = dataset.split("train", computer.device, len(test))
     judge = computer.place(Judge(dataset.shape, len(dataset.classes), settings.budget.judge[run.dataset].width))
     load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
+    each: dict[str, torch.Tensor] = {}
     try:
-        found = evaluate(model, judge, test, training, torch.Generator().manual_seed(settings.seed))
+        found = evaluate(
+            model,
+            judge,
+            test,
+            training,
+            torch.Generator().manual_seed(settings.seed),
+            budget.importance_samples,
+            budget.inversions,
+            each,
+        )
     except ValueError as error:
         raise AtlasError(f"budgets.{settings.scale}.evaluate.{run.dataset}.images: {error}") from None
     write_json(Path("outputs/metrics") / f"{run.key}.json", found)
-    shown = (f"{name} {value:.4g}" for name, value in found.items() if not name.endswith("_n"))
+    with whole_file(Path("outputs/per_image") / f"{run.key}.npz") as aside, aside.open("wb") as file:
+        np.savez(file, **{name: values.float().cpu().numpy() for name, values in each.items()})  # type: ignore[arg-type]
+    shown = (f"{name} {found[name]:.4g}" for name in MEASURES if name in found and MEASURES[name].headline)
     print(f"{run.key}: {', '.join(shown)} ({len(test)} test images)")
 
 

@@ -16,18 +16,17 @@ from pathlib import Path
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
 from atlas.settings import SCALES, Run, Settings, known
+from parallel import PER_RUN, cores, default_jobs
 
 PARAMS = Path("params.yaml")
-PER_RUN = ("sample", "animate", "export", "evaluate")
 # Seconds on two quiet cores, start-up included; animate's grow with the frames, and the others are minor.
 SECONDS = {
     "download": 12.0,
     "train_judge": 8.0,
     "train": 6.0,
-    "sample": 9.0,
+    "sample": 15.0,
     "animate": 4.0,
-    "export": 15.0,
-    "evaluate": 9.0,
+    "evaluate": 35.0,
     "compare": 1.0,
     "gallery": 4.0,
 }
@@ -39,21 +38,19 @@ WARM_UP, TIMED = 2, 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="how many runs at a time (%(default)s)")
     parser.add_argument("--scale", help=f"write this word into params.yaml first: {', '.join(SCALES)}")
-    parser.add_argument("--targets", action="store_true", help="print only the stages to give to `dvc repro`")
     options = parser.parse_args()
     if options.scale:
         set_scale(options.scale)
     settings = settings_file.load()
     targets = [f"{stage}@{settings.run(run).key}" for run in options.runs for stage in PER_RUN]
-    if options.targets:
-        print(*targets)
-        return
     stages = outdated(targets)
     if not stages:
         print(f"scale {settings.scale}: everything is up to date")
         return
-    minutes = sum(estimate(settings, stages).values()) / 60
+    jobs = max(1, min(options.jobs, sum(stage.startswith("train@") for stage in stages)))
+    minutes = sum(estimate(settings, stages, jobs).values()) / 60
     counts = ", ".join(
         f"{sum(stage.split('@')[0] == kind for stage in stages)} {kind}"
         for kind in dict.fromkeys(stage.split("@")[0] for stage in stages)
@@ -116,9 +113,12 @@ def dvc(*words: str) -> str:
     return done.stdout
 
 
-def estimate(settings: Settings, stages: list[str]) -> dict[str, float]:
-    """Return the seconds that each stage may take, trainings by real steps on this machine."""
+def estimate(settings: Settings, stages: list[str], jobs: int) -> dict[str, float]:
+    """Return the seconds that each stage may take, trainings by real steps on this machine; `jobs` share the runs'."""
+    import torch
+
     costs = {}
+    torch.set_num_threads(max(1, cores() // jobs))
     for stage in stages:
         kind, _, name = stage.partition("@")
         costs[stage] = SECONDS.get(kind, 5.0) + DVC_SECONDS
@@ -128,6 +128,8 @@ def estimate(settings: Settings, stages: list[str]) -> dict[str, float]:
             costs[stage] += judging_seconds(settings, name)
         elif kind == "animate":
             costs[stage] += SECONDS_PER_FRAME * settings.run(name).train.frames
+        if kind in PER_RUN:
+            costs[stage] /= jobs
     return costs
 
 

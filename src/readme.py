@@ -1,7 +1,7 @@
 """Bring the README's results table and pictures up to date with `results/` and `outputs/`."""
 
 import argparse
-import re
+import csv
 import shutil
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from PIL import Image, ImageSequence
 
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
+from atlas.show.gain import gain
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
 SHOWN = {
     "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
     "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
+    "transfer_cgan.png": "outputs/samples/mnist_cgan/transfer.png",
     "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
 }
+FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
+"""Of the curve of what the flow gains: the run with a flow, the one without, the term."""
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    table = need(Path("results/table.md"), "compare").read_text(encoding="utf-8")
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
-    text, found = re.subn(
-        r"(<!-- table -->\n).*?(<!-- end of table -->)", lambda match: f"{match[1]}{table}{match[2]}", text, flags=re.S
-    )
-    if found != 1:
-        raise AtlasError("README.md: found no lines `<!-- table -->` and `<!-- end of table -->`")
+    for name in ("table", "claims"):
+        text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,28 @@ def main() -> None:
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
-    print(f"README.md: table and {len(SHOWN)} pictures")
+    gain(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
+    print(f"README.md: table, claims and {len(SHOWN)} pictures")
+
+
+def put(text: str, name: str, content: str) -> str:
+    """Return the text with `content` between its lines `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    if text.count(first) != 1 or text.count(last) != 1:
+        raise AtlasError(f"README.md: found no lines `{first.strip()}` and `{last}`")
+    before, rest = text.split(first)
+    return f"{before}{first}{content}{last}{rest.split(last)[1]}"
+
+
+def flow_points(curves: Path) -> list[tuple[int, float, float]]:
+    """Return (epoch, with a flow, without) of the validation curves that both runs have."""
+    found: dict[str, dict[int, float]] = {run: {} for run in FLOW[:2]}
+    with need(curves, "compare").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["run"] in found and row["term"] == FLOW[2] and row["split"] == "validation":
+                found[row["run"]][int(row["epoch"])] = float(row["value"])
+    ours, theirs = found.values()
+    return [(epoch, ours[epoch], theirs[epoch]) for epoch in sorted(ours.keys() & theirs.keys())]
 
 
 def thin(source: Path, target: Path, every: int = 3) -> None:

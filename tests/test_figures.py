@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from PIL import Image
 
-from atlas.show import charts, figures
+from atlas.show import charts, figures, sheets
 from atlas.show.page import font, thinned, wrap
 
 DIGITS = [str(number) for number in range(10)]
@@ -141,11 +145,52 @@ def test_style_transfer_has_styles_in_columns_and_classes_in_rows(tmp_path: Path
         assert places[0][0] - top > places[1][0] - places[0][0], "a wider gap sets the originals apart"
 
 
+def test_strips_keep_their_ends_apart(tmp_path: Path) -> None:
+    images, before, after = noise(2, 3, 1, 8, 8, seed=1), noise(2, 1, 8, 8, seed=2), noise(2, 1, 8, 8, seed=3)
+    figures.strips(tmp_path / "a.png", images, ["a", "b"], "run: strips", "", ["x", "", "", "", "y"], before, after)
+    page = read(tmp_path / "a.png")
+    for row in range(2):
+        cells = [before[row], *images[row], after[row]]
+        tops, lefts, scales = zip(*(find(page, cell) for cell in cells), strict=True)
+        assert len(set(tops)) == 1 and len(set(scales)) == 1
+        steps = np.diff(lefts)
+        assert steps[1] == steps[2] == 9 * scales[0] and min(steps[0], steps[3]) > 10 * scales[0]
+
+
+@pytest.mark.parametrize(("texts", "lines"), [(("7", "99 %"), 1), (("automobile", "99 %"), 2)])
+def test_words_above_an_image_mark_what_is_wrong(tmp_path: Path, texts: tuple[str, str], lines: int) -> None:
+    originals, made = noise(3, 1, 12, 12, seed=1), noise(3, 1, 12, 12, seed=2)
+    figures.reconstructions(tmp_path / "a.png", originals, made, "run", [texts] * 3, [False, True, False])
+    page = read(tmp_path / "a.png")
+    red = (page == sheets.WRONG).all(axis=-1)
+    places = [find(page, image) for image in originals]
+    width = 12 * places[0][2]
+    for place, wrong in zip(places, (False, True, False), strict=True):
+        top, left, _ = place
+        over = slice(0, top), slice(left - 4, left + width + 4)
+        assert red[over].any() == wrong
+        ink = (page[over][26:].min(axis=-1) < 128).any(axis=1)
+        assert np.diff(ink.astype(int)).clip(0).sum() == lines, "rows of text"
+
+
+def test_arithmetic_has_images_in_rows_and_classes_in_columns(tmp_path: Path) -> None:
+    means, originals, moved = noise(3, 1, 8, 8, seed=1), noise(4, 1, 8, 8, seed=2), noise(4, 3, 1, 8, 8, seed=3)
+    figures.arithmetic(tmp_path / "a.png", means, originals, ["0", "1", "2", "0"], moved, DIGITS[:3], "run")
+    page = read(tmp_path / "a.png")
+    heads = [find(page, image) for image in means]
+    for row in range(4):
+        places = [find(page, image) for image in moved[row]]
+        assert [place[1] for place in places] == [head[1] for head in heads]
+        assert {place[0] for place in places} == {find(page, originals[row])[0]}
+        assert find(page, originals[row])[1] < places[0][1] and places[0][0] > heads[0][0]
+
+
 def test_strips_and_long_words_are_not_cut_off(tmp_path: Path) -> None:
     images = noise(2, 3, 1, 8, 8)
     words = "a very long name of a row that goes on and on and has no end in sight"
     title = "run: " + "many words in a title, " * 12
-    figures.traversals(tmp_path / "a.png", images, [words, "b"], title, "from one end of the axis to the other")
+    below = "from one end of the axis to the other, and so on without an end in sight"
+    figures.strips(tmp_path / "a.png", images, [words, "b"], title, below, ["a long name of a column", "", "c"])
     page = read(tmp_path / "a.png")
     find(page, images[1, 2])
     for edge in (page[:5], page[-5:], page[:, :5], page[:, -5:]):
@@ -193,6 +238,65 @@ def test_labels_of_a_scatter_do_not_cover_each_other() -> None:
     assert places[3, 0] + font(30, bold=True).getlength("automobile") / 2 <= 760.01 and places[3, 1] <= 760
 
 
+@pytest.mark.parametrize(("distance", "named"), [(3.0, True), (0.05, False)])
+def test_names_stand_in_the_scatter_only_where_they_find_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distance: float, named: bool
+) -> None:
+    written: list[str] = []
+    text = Axes.text
+
+    def write(self: Axes, x: float, y: float, words: str, **more: Any) -> object:
+        written.append(words)
+        return text(self, x, y, words, **more)
+
+    monkeypatch.setattr(Axes, "text", write)
+    labels = np.repeat(np.arange(3), 30)
+    codes = np.random.default_rng(0).normal(0, 0.3, (90, 2)) + distance * labels[:, None]
+    figures.latent_scatter(tmp_path / "a.png", codes, labels, ["cat", "dog", "bird"], "run: codes", 9.0)
+    assert written == (["cat", "dog", "bird"] if named else [])
+
+
+# Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color vision deficiency",
+# table 1, severity 1: what linear RGB becomes to a protanope, a deuteranope and a tritanope.
+BLINDNESS = [
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+]
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """CIELAB of linear sRGB [3] in daylight."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear.clip(0, 1)
+    scaled = xyz / [0.9505, 1.0, 1.089]
+    f = np.where(scaled > (6 / 29) ** 3, np.cbrt(scaled), scaled / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_ten_classes_can_be_told_apart_by_colour_blind_readers() -> None:
+    assert len(charts.COLOURS) == len(charts.MARKS) == 10
+    colours = np.array([to_rgb(colour) for colour in charts.COLOURS])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    for seen in (np.eye(3), *np.array(BLINDNESS)):
+        shown = [lab(seen @ colour) for colour in linear]
+        for one, other in combinations(range(10), 2):
+            # Two is a difference just noticed side by side.
+            least = 40 if charts.MARKS[one] == charts.MARKS[other] else 15
+            assert np.linalg.norm(shown[one] - shown[other]) > least, (one, other)
+
+
+def test_a_share_is_not_said_to_be_nats() -> None:
+    shares = ("real_probability", "fake_probability", "discriminator_paused", "encoder_paused", "class_accuracy")
+    assert not [term for term in shares if "nats" in charts.unit(term)]
+    assert {charts.unit(term) for term in ("nelbo", "class_cross_entropy", "feature_distance")} == {"nats per image"}
+
+
+def test_a_heavy_svg_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "SVG_BYTES", 1000)
+    figures.loss_curves(tmp_path / "a.png", [{"epoch": 1, "step": 5, "split": "train", "rate": 1.0}], "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_curves_read_the_history_as_it_is_written(tmp_path: Path) -> None:
     header = ["epoch", "step", "split", "rate", "distortion", "gan", "unused"]
     rows = [
@@ -228,7 +332,10 @@ def all_figures() -> dict[str, Callable[[Path], None]]:
         "style_transfer": lambda p: figures.style_transfer(
             p, noise(2, 3, 4, 4), NAMES[:2], noise(2, 10, 3, 4, 4), NAMES, "t"
         ),
-        "interpolations": lambda p: figures.interpolations(p, noise(2, 5, 1, 4, 4), ["", ""], "t", ""),
+        "strips": lambda p: figures.strips(p, noise(2, 5, 1, 4, 4), ["", ""], "t"),
+        "arithmetic": lambda p: figures.arithmetic(
+            p, noise(10, 1, 4, 4), noise(2, 1, 4, 4), ["0", "1"], noise(2, 10, 1, 4, 4), DIGITS, "t"
+        ),
         "loss_curves": lambda p: figures.loss_curves(p, history, "t"),
     }
 
@@ -239,7 +346,11 @@ def test_same_arrays_same_bytes(tmp_path: Path, name: str) -> None:
     draw(tmp_path / "a.png")
     draw(tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+    names = {"a.png", "b.png"}
+    if name in ("latent_scatter", "loss_curves"):
+        assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+        names |= {"a.svg", "b.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     read(tmp_path / "a.png")
 
 

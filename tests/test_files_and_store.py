@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import PARAMS
 from torch import nn
 
 from atlas.errors import AtlasError, run_stage
@@ -14,6 +15,7 @@ from atlas.files import need, whole_file, whole_folder, write_json
 from atlas.models.base import Model
 from atlas.store import load_model, load_weights, save_model, save_weights
 from atlas.training.checkpoint import Checkpoints
+from atlas.training.optimisers import KEYS
 
 Build = Callable[..., Model]
 
@@ -146,7 +148,7 @@ def test_a_stage_does_not_hide_bugs() -> None:
 @pytest.fixture
 def folder(make: Build, tmp_path: Path) -> Path:
     """A trained VAE of eight-pixel images."""
-    arguments = {"latent_dim": 2, "likelihood": "bernoulli", "dropout": 0.0, "width": 0.125}
+    arguments = {name: value for name, value in PARAMS["models"]["vae"].items() if name not in KEYS} | {"width": 0.125}
     folder = tmp_path / "a_run"
     model = make("vae", (1, 8, 8), **arguments)
     save_model(model, folder, run="a_run", dataset="d", name="vae", classes=list("abcdefghij"), arguments=arguments)

@@ -1,110 +1,22 @@
-"""The measures against closed forms, slow loops and models whose right numbers are known beforehand."""
+"""The judge and the protocol, with models whose right numbers are known beforehand."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from atlas.datasets import Split, to_unit
-from atlas.measures.catalogue import MEASURES
-from atlas.measures.evaluate import BATCH, evaluate
+from atlas.measures.catalogue import MEASURES, known
+from atlas.measures.evaluate import BATCH, evaluate, subset
 from atlas.measures.judge import Judge, augment, read
-from atlas.measures.pictures import frechet, laplacian_energy, sharpness
+from atlas.measures.likelihood import binarise
 from atlas.models.base import Bound, Model, Shape
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
-
-
-# --- the Frechet distance -------------------------------------------------------------------------------------------
-
-
-def _with_moments(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> Tensor:
-    """Return rows whose sample mean and covariance are these exactly."""
-    draws = np.random.default_rng(seed).standard_normal((count, len(mean)))
-    draws -= draws.mean(0)
-    white = draws @ np.linalg.inv(np.linalg.cholesky(np.cov(draws, rowvar=False))).T
-    return torch.from_numpy(white @ np.linalg.cholesky(covariance).T + mean)
-
-
-def _covariance(size: int, seed: int, scale: float) -> np.ndarray:
-    factor = np.random.default_rng(seed).standard_normal((size, size))
-    return scale * (factor @ factor.T / size + 0.1 * np.eye(size))
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_frechet_is_the_closed_form_for_gaussians(scale: float) -> None:
-    means = [scale**0.5 * np.random.default_rng(seed).standard_normal(12) for seed in (1, 2)]
-    covariances = [_covariance(12, seed, scale) for seed in (3, 4)]
-    root = sqrtm(covariances[0] @ covariances[1])
-    expected = ((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root.real)
-    real, fake = (_with_moments(means[i], covariances[i], 200, 5 + i) for i in (0, 1))
-    assert frechet(real, fake) == pytest.approx(expected, rel=1e-8)
-    assert frechet(fake, real) == pytest.approx(expected, rel=1e-8), "it is a distance: symmetric"
-
-
-def test_frechet_of_a_shift_alone_is_its_square() -> None:
-    features = torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
-    assert frechet(features, features + 3) == pytest.approx(5 * 3**2, rel=1e-6)
-
-
-def test_frechet_of_the_same_features_is_zero() -> None:
-    features = 30 * torch.randn(300, 64, generator=torch.Generator().manual_seed(0))
-    assert abs(frechet(features, features)) < 1e-6
-    assert abs(frechet(features, features[torch.randperm(300)])) < 1e-6
-
-
-def test_frechet_is_what_torchmetrics_says() -> None:
-    class Given(nn.Module):
-        num_features = 64
-
-        def forward(self, features: Tensor) -> Tensor:
-            return features
-
-    generator = torch.Generator().manual_seed(0)
-    real = torch.randn(500, 64, generator=generator)
-    fake = 0.7 * torch.randn(500, 64, generator=generator) @ torch.randn(64, 64, generator=generator) / 8 + 0.1
-    distance = FrechetInceptionDistance(Given(), normalize=True).set_dtype(torch.float64)
-    distance.update(real.double(), real=True)
-    distance.update(fake.double(), real=False)
-    assert frechet(real, fake) == pytest.approx(distance.compute().item(), rel=1e-8)
-
-
-@pytest.mark.parametrize(("real", "fake"), [(100, 99), (99, 100), (64, 64), (30, 30), (0, 0)])
-def test_frechet_refuses_numbers_that_mean_nothing(real: int, fake: int) -> None:
-    with pytest.raises(ValueError, match=f"more than the 64 features; found {real} and {fake}"):
-        frechet(torch.randn(real, 64), torch.randn(fake, 64))
-
-
-# --- sharpness ------------------------------------------------------------------------------------------------------
-
-
-def test_laplacian_energy_is_what_a_loop_says() -> None:
-    images = torch.rand(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
-    squares = []
-    for image in images.tolist():
-        for channel in image:
-            for y in range(1, 4):
-                for x in range(1, 5):
-                    around = channel[y - 1][x] + channel[y + 1][x] + channel[y][x - 1] + channel[y][x + 1]
-                    squares.append((around - 4 * channel[y][x]) ** 2)
-    assert laplacian_energy(images) == pytest.approx(sum(squares) / len(squares), rel=1e-5)
-    assert laplacian_energy(torch.full((1, 2, 8, 8), 0.7)) == pytest.approx(0, abs=1e-10)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_blur_is_less_sharp_and_noise_is_sharper(channels: int) -> None:
-    images = torch.rand(20, channels, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert sharpness(images, images) == 1
-    assert sharpness(nn.functional.avg_pool2d(images, 3, 1, 1), images) < 0.5
-    assert sharpness(0.5 * images + 0.25, images) == pytest.approx(0.25, rel=1e-5)
-    assert sharpness(images, nn.functional.avg_pool2d(images, 3, 1, 1)) > 2
 
 
 # --- the judge ------------------------------------------------------------------------------------------------------
@@ -189,7 +101,7 @@ class Painter(Model):
 class Perfect(Painter):
     """An autoencoder that forgets nothing, and whose bound is known: rate 3, distortion the label."""
 
-    discrete = True
+    pixels = "bytes"
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
         return images.flatten(1)
@@ -214,13 +126,16 @@ def test_label_accuracy_is_how_often_the_asked_label_is_painted(noise: Noise, de
 
 def test_a_model_that_can_only_sample_gets_what_applies_to_samples(noise: Noise) -> None:
     found = _evaluate(Painter(False, True), Reader(), noise)
-    expected = {"frechet", "frechet_n", "frechet_floor", "sharpness", "sharpness_n"}
-    assert set(found) == expected
+    expected = {"frechet", "frechet_floor", "kernel", "kernel_floor", "precision", "recall", "density", "coverage"}
+    expected |= {"sharpness", "prior_confidence", "reconstruction_mse", "reconstruction_features"}
+    assert {name for name in found if name in MEASURES} == expected
+    assert found["reconstruction_mse_n"] == 20, "its codes were searched for"
 
 
 def test_a_perfect_autoencoder_has_no_error(noise: Noise) -> None:
     found = _evaluate(Perfect(False, False), Reader(), noise)
     assert found["reconstruction_mse"] == 0 and found["reconstruction_mse_n"] == 100
+    assert found["reconstruction_features"] == 0
 
 
 def test_the_bound_is_the_mean_of_its_parts_over_all_test_images(noise: Noise) -> None:
@@ -250,31 +165,72 @@ def test_a_model_that_copies_the_test_images_reaches_less_than_the_floor(noise: 
             return to_unit(split.images)
 
     found = _evaluate(Copier(False, False), Reader(), noise)
-    assert abs(found["frechet"]) < 1e-6 < found["frechet_floor"] < 1 and found["sharpness"] == 1
+    assert abs(found["frechet"]) < 1e-6 < found["frechet_floor"] < 1
+    assert found["sharpness"] == pytest.approx(1) and found["coverage"] == found["recall"] == 1
+    assert found["kernel"] < found["kernel_floor"]
 
 
 def test_every_number_is_in_the_catalogue_and_comes_out_twice(make: Build, noise: Noise, member: str) -> None:
-    shape = (1, 16, 16)
-    torch.manual_seed(0)
-    model, judge = make(member, shape), Judge(shape, 10, 4)
+    model, judge = make(member).eval(), Judge((1, 16, 16), 10, 4)
     state = torch.get_rng_state()
     found = _evaluate(model, judge, noise)
     assert torch.equal(torch.get_rng_state(), state), "measuring drew from the global generator"
     assert found == _evaluate(model, judge, noise)
-    assert {name.removesuffix("_n") for name in found} <= set(MEASURES)
-    assert all(math.isfinite(value) for value in found.values())
-    assert all(found[name] == 100 for name in found if name.endswith("_n"))
-    assert ("nelbo" in found) == ("rate" in found) == model.can("elbo")
-    assert ("reconstruction_mse" in found) == model.can("encode")
-    assert ("label_accuracy" in found) == model.conditional
-    assert ("bits_per_dim" in found) == model.discrete
-    other = _evaluate(model, judge, noise, seed=1)
-    assert other["frechet"] != found["frechet"] and other["frechet_floor"] == found["frechet_floor"]
+    assert all(map(known, found)) and all(math.isfinite(value) for value in found.values())
+    assert {"nelbo" in found, "nll" in found, "distortion" in found} == {model.can("elbo")}
+    assert {"rate" in found, "active_units" in found} == {model.can("rates")}
+    assert {"label_purity" in found, "mig" in found} == {model.can("encode")}
+    assert {"label_accuracy" in found, "label_accuracy_worst" in found} == {model.conditional}
+    assert {"swap_accuracy" in found, "style_leak" in found} == {model.conditional and model.can("encode")}
+    assert ("class_accuracy" in found) == model.can("classify")
+    assert ("bits_per_dim" in found) == (model.pixels == "bytes")
+    assert ("grey_nelbo" in found) == (model.pixels == "grey")
+    assert found["reconstruction_mse_n"] == (100 if model.can("encode") else 20)
+    for name in found:
+        if f"{name}_low" in found:
+            assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] and f"{name}_n" in found, name
+
+
+def test_another_seed_draws_other_samples_and_the_same_floor(make: Build, noise: Noise) -> None:
+    model, judge = make("vae"), Judge((1, 16, 16), 10, 4)
+    found, other = (_evaluate(model, judge, noise, seed=seed) for seed in (0, 1))
+    assert found["frechet"] != other["frechet"] and found["nll"] != other["nll"]
+    for name in ("frechet_floor", "kernel_floor", "reconstruction_mse", "mig"):
+        assert found[name] == other[name]
+
+
+def test_likelihoods_of_grey_and_binary_pixels_are_of_the_same_binarisation(noise: Noise) -> None:
+    """The bound counts the pixels that are neither 0 nor 1; the grey one finds them all, the others none."""
+
+    class Counter(Perfect):
+        def __init__(self, pixels: Any) -> None:
+            super().__init__(False, False)
+            self.pixels = pixels
+            self.seen: list[Tensor] = []
+
+        def elbo(self, images: Tensor, labels: Tensor) -> Bound:
+            self.seen.append(images)
+            between = ((images > 0) & (images < 1)).flatten(1).sum(1)
+            return Bound(torch.zeros(len(labels)), between.float())
+
+    images = to_unit(noise(100, (1, 8, 8)).images)
+    grey, binary, real = Counter("grey"), Counter("binary"), Counter("real")
+    found = _evaluate(grey, Reader(), noise)
+    assert found["nelbo"] == 0 < found["grey_nelbo"] and "bits_per_dim" not in found
+    assert "grey_nelbo" not in _evaluate(binary, Reader(), noise, seed=5)
+    assert torch.equal(grey.seen[0], binary.seen[0]) and torch.equal(grey.seen[0], binarise(images))
+    assert torch.equal(grey.seen[1], images)
+    assert _evaluate(real, Reader(), noise)["nelbo"] == found["grey_nelbo"]
+
+
+def test_a_subset_is_always_the_same_and_not_the_first() -> None:
+    assert torch.equal(subset(1000, 50), subset(1000, 50)) and len(subset(30, 50)) == 30
+    assert len(subset(1000, 50).unique()) == 50 and subset(1000, 50).max() > 500
 
 
 def test_an_autoencoder_has_no_bound(make: Build, noise: Noise) -> None:
     found = _evaluate(make("ae"), Judge((1, 16, 16), 10, 4), noise)
-    assert not {"nelbo", "rate", "distortion", "bits_per_dim", "label_accuracy"} & set(found)
+    assert not {"nelbo", "rate", "distortion", "bits_per_dim", "label_accuracy", "active_units"} & set(found)
 
 
 def test_too_few_training_images_for_the_floor_are_refused(noise: Noise) -> None:
@@ -287,3 +243,8 @@ def test_the_catalogue_is_complete() -> None:
         fields: dict[str, Any] = measure._asdict()
         assert fields["name"] == name and fields["title"] and len(fields["description"]) > 20
         assert fields["better"] in ("lower", "higher", "") and 0 <= fields["digits"] <= 6
+    assert 8 <= sum(measure.headline for measure in MEASURES.values()) <= 12, "a table that fits a page"
+    for name in ("nelbo", "kernel_low", "kernel_high", "nll_k", "reconstruction_mse_n", "frechet_floor"):
+        assert known(name), name
+    for name in ("elbo", "_n", "frechet_n_low", "kernel_", "nelbo_q"):
+        assert not known(name), name

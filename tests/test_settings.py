@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from atlas.errors import AtlasError
+from atlas.models.registry import build
 from atlas.settings import SCALES, check, load
+from atlas.training.optimisers import KEYS
 
 ROOT = Path(__file__).parents[1]
 GONE = object()
@@ -39,6 +42,22 @@ def test_the_real_file_passes_at_every_scale(raw: dict[str, Any]) -> None:
             budget = raw["budgets"][scale]["train"][entry["dataset"]]
             expected = {"seed": raw["seed"], **raw["models"][entry["model"]], **budget, **entry}
             assert settings.flat(key) == expected
+
+
+def test_the_seeds_recipe_that_params_yaml_offers_passes() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    offer = text[text.index("  # The seed texts' own recipe") :]
+    offered = [line for line in offer.splitlines() if line.startswith("  # ")]
+    text = text.replace("\n".join(offered), "\n".join(["  # as below", *(f"  {line[4:]}" for line in offered[1:])]))
+    settings = check(YAML(typ="safe", pure=True).load(text))
+    run = settings.run("mnist_cvae_gan_8_seed")
+    assert run.settings["network"] == "seed" and run.settings["steps"] == {
+        "encoder": 3,
+        "decoder": 3,
+        "discriminator": 1,
+    }
+    shape, arguments = (1, 28, 28), {name: value for name, value in run.settings.items() if name not in KEYS}
+    assert build(run.model, shape, 10, {**arguments, "width": 1.0}).conditional
 
 
 def test_a_run_overrides_its_budget_its_seed_and_part_of_a_mapping(raw: dict[str, Any]) -> None:
@@ -85,9 +104,17 @@ COUNTS = [
         ("sample.scater", 1, "sample.scater: unknown key, did you mean 'scatter'?"),
         ("animation.fbs", 1, "animation.fbs: unknown key, did you mean 'fps'?"),
         # A setting of another model.
-        (f"{VAE}.gamma", 1.0, f"{VAE}.gamma: model 'vae' has no such setting ('gamma' belongs to cvae_gan); allowed:"),
-        (f"{VAE}.steps", {"encoder": 1}, "('steps' belongs to cvae_gan)"),
-        ("runs.mnist_ae_2.likelihood", "gaussian", "model 'ae' has no such setting ('likelihood' belongs to vae, cvae"),
+        (
+            f"{VAE}.gamma",
+            1.0,
+            f"{VAE}.gamma: model 'vae' has no such setting ('gamma' belongs to vae_gan, cvae_gan); allowed:",
+        ),
+        (f"{VAE}.steps", {"encoder": 1}, "('steps' belongs to gan, cgan, vae_gan, cvae_gan)"),
+        (
+            "runs.mnist_ae_2.likelihood",
+            "gaussian",
+            "model 'ae' has no such setting ('likelihood' belongs to vae, beta_vae",
+        ),
         # A player, or a value of a player, that is not one.
         (
             f"{GAN}.learning_rate",
@@ -131,8 +158,8 @@ COUNTS = [
         ("seed", 2**31, "seed: found 2147483648; allowed: a whole number from 0 up to 2147483647"),
         (f"{VAE}.seed", 1.5, f"{VAE}.seed: found 1.5; allowed: a whole number"),
         # Words that are not choices.
-        (f"{VAE}.likelihood", "bernouli", f"{VAE}.likelihood: found 'bernouli'; allowed: bernoulli, gaussian,"),
-        ("models.vae.likelihood", "gauss", "models.vae.likelihood: found 'gauss'; allowed: bernoulli, gaussian,"),
+        (f"{VAE}.likelihood", "bernouli", f"{VAE}.likelihood: found 'bernouli'; allowed: bernoulli, binarized,"),
+        ("models.vae.likelihood", "gauss", "models.vae.likelihood: found 'gauss'; allowed: bernoulli, binarized,"),
         (f"{VAE}.optimizer", "adm", f"{VAE}.optimizer: found 'adm'; allowed: adam, rmsprop, sgd"),
         (f"{VAE}.schedule", "cosin", f"{VAE}.schedule: found 'cosin'; allowed: constant, cosine"),
         (f"{GAN}.feature_loss", "mse", f"{GAN}.feature_loss: found 'mse'; allowed: cross_entropy, squared_error"),

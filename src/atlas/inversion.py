@@ -6,7 +6,9 @@ from torch import Tensor
 from atlas.models.base import Model
 
 STARTS = 4
-"""Codes from which each image's search starts; the best end is kept, for the way down has false bottoms."""
+"""Codes from which each image's search starts, for the way down has false bottoms."""
+TRIAL = 0.25
+"""The share of the steps after which only the best of an image's codes goes on: by then it mostly shows which."""
 RATE = 0.1
 
 
@@ -19,22 +21,31 @@ def invert(model: Model, images: Tensor, labels: Tensor, steps: int, seed: int =
     """
     count, device = len(images), images.device
     draws = torch.randn(STARTS, count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
-    codes = draws.flatten(0, 1).to(device).requires_grad_()
-    targets, shown = images.repeat(STARTS, 1, 1, 1), labels.repeat(STARTS)
-    optimiser = torch.optim.Adam([codes], RATE)
     training = model.training
     model.eval()
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
-        with torch.enable_grad():
-            loss = _loss(model, codes, targets, shown).sum()
-        (codes.grad,) = torch.autograd.grad(loss, [codes])
-        optimiser.step()
+    trial = int(TRIAL * steps)
+    codes = draws.flatten(0, 1).to(device)
+    targets, shown = images.repeat(STARTS, 1, 1, 1), labels.repeat(STARTS)
+    codes = _descend(model, codes, targets, shown, range(trial), steps)
     with torch.no_grad():
         ends = _loss(model, codes, targets, shown).unflatten(0, (STARTS, count))
+    codes = codes.unflatten(0, (STARTS, count))[ends.argmin(0), torch.arange(count, device=device)]
+    codes = _descend(model, codes, images, labels, range(trial, steps), steps)
     model.train(training)
-    best = ends.argmin(0)
-    return codes.detach().unflatten(0, (STARTS, count))[best, torch.arange(count, device=device)]
+    return codes
+
+
+def _descend(model: Model, codes: Tensor, images: Tensor, labels: Tensor, part: range, steps: int) -> Tensor:
+    """Take the steps `part` of `steps`, over which the learning rate falls to nothing."""
+    codes = codes.clone().requires_grad_()
+    optimiser = torch.optim.Adam([codes], RATE)
+    for step in part:
+        optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
+        with torch.enable_grad():
+            loss = _loss(model, codes, images, labels).sum()
+        (codes.grad,) = torch.autograd.grad(loss, [codes])
+        optimiser.step()
+    return codes.detach()
 
 
 def _loss(model: Model, codes: Tensor, images: Tensor, labels: Tensor) -> Tensor:

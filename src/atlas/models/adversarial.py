@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from atlas.models.base import Losses, Model, Shape
 from atlas.nn import losses
-from atlas.nn.networks import decoder, discriminator
+from atlas.nn.networks import discriminator, generator
 
 ADVERSARIES = ("non_saturating", "hinge")
 LABEL_PATHS = ("maps", "projection")
@@ -40,7 +40,7 @@ class Adversarial(Model):
                 raise ValueError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")
         shown = classes if self.conditional else 0
         self.hinge = adversary == "hinge"
-        self.generator = decoder(network, shape, latent_dim, width, dropout, shown)
+        self.generator = generator(network, shape, latent_dim, width, dropout, shown)
         self.discriminator = discriminator(
             network, shape, width, dropout, shown, label_path == "projection", spectral_norm
         )

@@ -76,6 +76,14 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z|x), [N, latent_dim] each, where it is a Gaussian without correlations."""
+        raise NotImplementedError
+
+    def log_joint(self, images: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
+        """Return log p(x, z), [N] nats, but for the constant of N(0, I)."""
+        raise NotImplementedError
+
     def rates(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return what each dimension of the code costs, [N, latent_dim] nats; it sums to the rate."""
         raise NotImplementedError

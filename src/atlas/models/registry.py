@@ -13,24 +13,18 @@ _MEMBERS: dict[str, type[Model]] = {}
 def register(name: str) -> Callable[[type[Model]], type[Model]]:
     """Make a class known under `name`, the word that params.yaml uses."""
 
-    def remember(member: type[Model]) -> type[Model]:
-        _MEMBERS[name] = member
-        return member
+    def remember(kind: type[Model]) -> type[Model]:
+        _MEMBERS[name] = kind
+        return kind
 
     return remember
 
 
-def build(name: str, shape: Shape, classes: int, settings: Mapping[str, Any]) -> Model:
-    """Return a freshly initialised model.
-
-    Args:
-        name: as registered; `src/atlas/models/<name>.py` is imported if it is not yet.
-        shape: of an image, (C, H, W).
-        classes: number of labels.
-        settings: the keyword arguments of the member: its part of params.yaml, and the `width` of its networks.
+def member(name: str) -> type[Model]:
+    """Return the class registered under `name`; `src/atlas/models/<name>.py` is imported if it is not yet.
 
     Raises:
-        AtlasError: if there is no such member or a setting does not fit it.
+        AtlasError: if there is no such member.
     """
     if name not in _MEMBERS:
         try:
@@ -40,7 +34,23 @@ def build(name: str, shape: Shape, classes: int, settings: Mapping[str, Any]) ->
                 raise
     if name not in _MEMBERS:
         raise AtlasError(f"model '{name}': src/atlas/models/{name}.py, which registers it, is missing")
+    return _MEMBERS[name]
+
+
+def build(name: str, shape: Shape, classes: int, settings: Mapping[str, Any]) -> Model:
+    """Return a freshly initialised model.
+
+    Args:
+        name: as registered.
+        shape: of an image, (C, H, W).
+        classes: number of labels.
+        settings: the keyword arguments of the member: its part of params.yaml, and the `width` of its networks.
+
+    Raises:
+        AtlasError: if there is no such member or a setting does not fit it.
+    """
+    known = member(name)
     try:
-        return _MEMBERS[name](shape, classes, **settings)
+        return known(shape, classes, **settings)
     except (TypeError, ValueError) as error:
         raise AtlasError(f"model '{name}': {error}") from error

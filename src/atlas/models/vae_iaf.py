@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atlas.models.base import Bound, Shape
+from atlas.models.base import Bound, Model, Shape
 from atlas.models.registry import register
 from atlas.models.variational import Variational
 from atlas.nn import losses
@@ -22,6 +22,8 @@ class VAEIAF(Variational):
 
     With no step it is the VAE, bit for bit.
     """
+
+    posterior = Model.posterior  # what the flow makes of the Gaussian is none
 
     def __init__(
         self,

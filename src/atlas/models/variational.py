@@ -40,7 +40,6 @@ class Variational(Model):
         return {"autoencoder": list(self.parameters())}
 
     def posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of q(z|x), [N, latent_dim] each."""
         mean, log_variance = self.encoder(images, labels).chunk(2, 1)
         return mean, log_variance
 
@@ -56,9 +55,11 @@ class Variational(Model):
         mean, log_variance = self.posterior(images, labels)
         noise = torch.randn_like(mean)
         codes = mean + (0.5 * log_variance).exp() * noise
-        # log q(z|x) - log p(z): the constants cancel.
-        rate = 0.5 * (codes**2 - noise**2 - log_variance).sum(1)
-        return -self.likelihood(self.decoder(codes, labels), images) - rate
+        # log q(z|x) less the constant that log_joint leaves out too.
+        return self.log_joint(images, labels, codes) + 0.5 * (noise**2 + log_variance).sum(1)
+
+    def log_joint(self, images: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
+        return -self.likelihood(self.decoder(codes, labels), images) - 0.5 * codes.square().sum(1)
 
     def rates(self, images: Tensor, labels: Tensor) -> Tensor:
         return losses.gaussian_rate(*self.posterior(self.likelihood.observe(images), labels))

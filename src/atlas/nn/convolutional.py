@@ -16,6 +16,7 @@ With `exact` the first two are the seed's.
 
 from torch import Tensor, nn
 
+from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
 from atlas.nn.layers import LOUDNESS, SLOPE, Labelled, check_shape, dense, initialise, one_hot, scaled
 
 HIDDEN = 256
@@ -61,7 +62,9 @@ class Encoder(Labelled):
 class Decoder(Labelled):
     """Code, and label if conditional, to `channels` outputs a pixel.
 
-    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5.
+    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5. With `batch_norm` every picture
+    inside is normalised over the batch (Ioffe and Szegedy 2015), without which a GAN's generator soon draws little else
+    than one image (Radford et al. 2016).
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Decoder(Labelled):
         classes: int = 0,
         channels: int | None = None,
         exact: bool = False,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(classes, 1.0 if exact else LOUDNESS)
         check_shape(shape)
@@ -80,17 +84,19 @@ class Decoder(Labelled):
         second, third = scaled(64, width), scaled(32, width)
         flat = self.base[0] * self.base[1] * self.base[2]
         self.dense = dense([latent_dim + classes, *([] if exact else [HIDDEN, HIDDEN]), flat])
+        norm = nn.BatchNorm2d if batch_norm else nn.Identity
         self.layers = nn.Sequential(
+            norm(self.base[0]),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(self.base[0], second, 5, padding=2),
+            UpsampledConv2d(self.base[0], second, 5, bias=not batch_norm),
+            norm(second),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
-            nn.Conv2d(second, third, 3, padding=1),
+            nn.Conv2d(second, third, 3, padding=1, bias=not batch_norm),
+            norm(third),
             nn.LeakyReLU(SLOPE),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(third, channels or shape[0], 5, padding=2),
+            UpsampledConv2d(third, channels or shape[0], 5),
         )
         initialise(self)
 
@@ -105,9 +111,15 @@ class Decoder(Labelled):
 class Discriminator(Labelled):
     """Image, and label if conditional, to a logit (real or not) and the features of layer l.
 
-    Conv 7x7/2, max-pool, label maps appended, conv 3x3, max-pool, conv 3x3 (layer l), dense. With `projection` the
-    label is not appended: the logit gains the inner product of the features with a vector of the label's own (Miyato
-    and Koyama 2018). With `spectral` each layer is divided by its largest singular value (Miyato et al. 2018).
+    Conv 7x7/2, max-pool, label maps appended, conv 3x3, max-pool, conv 3x3 (layer l), dense.
+
+    * With `projection` the label is not appended: the logit gains the inner product of the features with a vector of
+      the label's own (Miyato and Koyama 2018).
+    * With `spectral` each layer is divided by its largest singular value (Miyato et al. 2018).
+
+    Pixels are brought to [-0.5, 0.5] first, unless `exact`: without that no discriminator learnt to tell a generated
+    colour image from a real one, and the conditional VAE/GAN's samples of CIFAR-10 stayed further from the real images
+    (Frechet distance 238 against 185 after one epoch).
     """
 
     def __init__(
@@ -124,7 +136,7 @@ class Discriminator(Labelled):
         check_shape(shape)
         first, second, last = scaled(128, width), scaled(64, width), 16
         self.first = nn.Sequential(
-            nn.Conv2d(shape[0], first, 7, stride=2, padding=3),
+            HalvingConv2d(shape[0], first, 7),
             nn.LeakyReLU(SLOPE),
             nn.Dropout(dropout),
             nn.MaxPool2d(2),
@@ -140,6 +152,7 @@ class Discriminator(Labelled):
         self.output = nn.Linear(flat, 1)
         self.projection = nn.Linear(classes, flat, bias=False) if projection and classes else None
         self.shown = classes
+        self.centre = 0.0 if exact else 0.5
         initialise(self)
         if spectral:
             for layer in [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]:
@@ -147,7 +160,7 @@ class Discriminator(Labelled):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images [N, C, H, W] in [0, 1], labels [N] to logits [N] and features [N, F] of layer l."""
-        features = self.second(self.append(self.first(images), labels)).flatten(1)
+        features = self.second(self.append(self.first(images - self.centre), labels)).flatten(1)
         active = nn.functional.leaky_relu(features, SLOPE)
         logits = self.output(active).squeeze(1).float()
         if self.projection is not None:

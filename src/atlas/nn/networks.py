@@ -21,6 +21,12 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     "mlp": (DenseEncoder, DenseDecoder),
     "spatial": (SpatialEncoder, SpatialDecoder),
 }
+# A GAN's generator has no dense layers between label and pictures: with them it gave one image a label whatever the
+# code, under every loss and optimiser that was tried (coverage 0.01 after two epochs of MNIST, against 0.75 after one).
+GENERATORS: dict[str, Any] = {
+    "conv": partial(Decoder, exact=True, batch_norm=True),
+    "seed": partial(Decoder, exact=True),
+}
 DISCRIMINATORS: dict[str, Any] = {"conv": Discriminator, "seed": partial(Discriminator, exact=True)}
 
 
@@ -42,6 +48,13 @@ def decoder(
 ) -> nn.Module:
     """Return a network from codes [N, d], and labels [N] or shares [N, classes], to [N, channels, H, W] logits."""
     return _known(kind, NETWORKS)[1](shape, latent_dim, width, dropout, classes, channels)
+
+
+def generator(
+    kind: str, shape: tuple[int, int, int], latent_dim: int, width: float, dropout: float, classes: int = 0
+) -> nn.Module:
+    """Return a GAN's network from codes [N, d], and labels [N] if `classes` is not 0, to [N, C, H, W] logits."""
+    return _known(kind, GENERATORS)(shape, latent_dim, width, dropout, classes)
 
 
 def discriminator(

@@ -23,8 +23,8 @@ def _channels(shape: tuple[int, int, int], numbers: int, what: str) -> int:
 class SpatialEncoder(Labelled):
     """Image, and label if conditional, to `outputs` numbers, channel by channel of a picture a quarter the size.
 
-    Numbers beyond the last full map of channels are not possible. Conv 3x3/2, conv 3x3/2, label maps appended, conv
-    3x3, conv 1x1.
+    Conv 3x3/2, conv 3x3/2, label maps appended, conv 3x3, conv 1x1; and straight from the pixels, conv 4x4/4, which
+    soon finds the principal components of the patches, so that the others have only to do better.
     """
 
     def __init__(
@@ -44,18 +44,20 @@ class SpatialEncoder(Labelled):
         self.head = nn.Sequential(
             nn.Conv2d(second + classes, second, 3, padding=1), nn.LeakyReLU(SLOPE), nn.Conv2d(second, last, 1)
         )
+        self.straight = nn.Conv2d(shape[0], last, 4, stride=4)
         initialise(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, outputs]."""
-        return self.head(self.append(self.features(images), labels)).flatten(1).float()
+        numbers = self.head(self.append(self.features(images), labels)) + self.straight(images)
+        return numbers.flatten(1).float()
 
 
 class SpatialDecoder(Labelled):
     """Code, and label if conditional, to `channels` outputs a pixel.
 
     The code as a picture, label maps appended, conv 3x3, twice: conv 3x3 to four times the channels, which become the
-    four pixels of each (Shi et al. 2016); conv 3x3.
+    four pixels of each (Shi et al. 2016); conv 3x3. And straight, conv 1x1 to all pixels of a patch.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class SpatialDecoder(Labelled):
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(third, channels or shape[0], 3, padding=1),
         )
+        self.straight = nn.Sequential(nn.Conv2d(self.base[0], 16 * (channels or shape[0]), 1), nn.PixelShuffle(4))
         initialise(self)
 
     def forward(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes [N, d], labels [N] or shares [N, classes] (ignored when unconditional) to [N, channels, H, W]."""
-        return self.layers(self.append(codes.unflatten(1, self.base), labels)).float()
+        picture = codes.unflatten(1, self.base)
+        return (self.layers(self.append(picture, labels)) + self.straight(picture)).float()

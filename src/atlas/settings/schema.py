@@ -106,6 +106,7 @@ VOCABULARY: dict[str, Any] = {
     "noise": Literal["fixed", "learned", "pixel"],
     "optimizer": Literal["adam", "rmsprop", "sgd"],
     "learning_rate": Positive | dict[str, Positive],
+    "momentum": Fraction,
     "schedule": Literal["constant", "cosine"],
     "gamma": Weight,
     "beta": Weight,
@@ -120,4 +121,4 @@ VOCABULARY: dict[str, Any] = {
     "balance": dict[str, Gate],
 }
 # Keys of every model that the trainer reads.
-TRAINER = ("optimizer", "learning_rate", "schedule")
+TRAINER = ("optimizer", "learning_rate", "momentum", "schedule")

@@ -1,12 +1,14 @@
-"""Charts: the scatter of codes and the curves of the loss."""
+"""Charts: the scatter of codes and the curves of the loss. Beside each PNG lies the same chart as SVG, for print."""
 
 import math
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -14,24 +16,39 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from atlas.files import whole_file
 from atlas.show.page import Array, font, write_png
 
-# Paul Tol's muted scheme, made to be told apart by colour-blind readers, and black for the tenth class.
+# Paul Tol's muted scheme, made to be told apart by colour-blind readers, and black for the tenth class. Ten are many:
+# classes whose colours are near for some readers differ in their marks.
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
+MARKS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
 DPI = 64  # a power of two: pixels / DPI * DPI is exact, so that every figure has just the size asked for
 INK = "#222222"
 QUIET = "#606060"
 STEPS = [1, 2, 5, 10]  # ticks at round values
+LAYERS = 12  # in which the codes are drawn, every class in each
+SVG_BYTES = 300_000  # a larger SVG is not kept
+# The unit of a term by the end of its name; of all others it is nats per image.
+NATS = "nats per image"
+UNITS = {"probability": "probability", "paused": "share of steps", "accuracy": "share of images"}
 TEXT = 20  # points; 18 pixels at this DPI
 
 
 def latent_scatter(
-    path: Path, codes: Array, labels: Array, classes: Sequence[str], title: str, limits: float | None = 5.0
+    path: Path,
+    codes: Array,
+    labels: Array,
+    classes: Sequence[str],
+    title: str,
+    limits: float | None = 5.0,
+    names: Sequence[str] = ("z₁", "z₂"),
 ) -> None:
     """Draw the first two dimensions of codes [N, d], coloured by labels [N] (integers into `classes`).
 
     Both axes run from -limits to +limits; None takes the range that holds 99 % of the codes in each dimension, for
-    codes that no prior keeps near zero. How many codes lie outside is written below.
+    codes that no prior keeps near zero. How many codes lie outside is written below. Each class's name stands at its
+    median, unless the medians are nearer to each other than their names allow: then the legend alone tells.
     """
     codes = np.asarray(codes, np.float64)[:, :2]
     labels = np.asarray(labels).astype(np.int64)
@@ -39,27 +56,34 @@ def latent_scatter(
     figure = _figure(width, height)
     axes = figure.add_axes((95 / width, 75 / height, side / width, side / height))
     low, high = _range(codes) if limits is None else (np.full(2, -limits), np.full(2, limits))
-    # Mixed, not class after class: the last class drawn would cover all others where they overlap.
-    order = np.random.default_rng(0).permutation(len(codes))
     palette = np.array([to_rgb(COLOURS[number % len(COLOURS)]) for number in range(len(classes))])
     size = float(np.clip(200_000 / max(len(codes), 1), 16, 70))
-    axes.scatter(
-        codes[order, 0], codes[order, 1], s=size, c=palette[labels[order]], alpha=0.6, linewidths=0, rasterized=True
-    )
+    # Mixed, not class after class: the last class drawn would cover all others where they overlap.
+    for layer in np.array_split(np.random.default_rng(0).permutation(len(codes)), LAYERS):
+        for mark in dict.fromkeys(MARKS):
+            some = layer[np.array(MARKS)[labels[layer] % len(MARKS)] == mark]
+            axes.scatter(
+                codes[some, 0], codes[some, 1], s=size, c=palette[labels[some]], marker=mark, alpha=0.6, linewidths=0,
+                rasterized=True,
+            )  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    for colour, name in zip(palette, classes, strict=True):
-        axes.plot([], [], "o", color=colour, markersize=12, label=name)
+    for number, name in enumerate(classes):
+        mark = MARKS[number % len(MARKS)]
+        axes.plot([], [], mark, color=palette[number], markersize=12, label=name)
     present = [number for number in range(len(classes)) if (labels == number).any()]
     medians = np.array([np.median(codes[labels == number], axis=0) for number in present])
-    pixels = _apart((medians - low) / (high - low) * side, [classes[number] for number in present], TEXT * 1.5, side)
-    for number, place in zip(present, pixels, strict=True):
-        axes.text(
-            place[0] / side, place[1] / side, classes[number], transform=axes.transAxes, color=palette[number] * 0.75,
-            fontsize=TEXT * 1.35, weight="bold", ha="center", va="center", zorder=5,
-            path_effects=[withStroke(linewidth=6, foreground="white")],
-        )  # fmt: skip
-    axes.set_xlabel("z₁", fontsize=TEXT, color=INK)
-    axes.set_ylabel("z₂", fontsize=TEXT, color=INK, rotation=0, labelpad=10)
+    pixels = (medians - low) / (high - low) * side
+    moved = _apart(pixels, [classes[number] for number in present], TEXT * 1.5, side)
+    # A name that would stand clearly elsewhere than its class misleads.
+    if np.abs(moved - pixels).max() <= TEXT:
+        for number, place in zip(present, moved, strict=True):
+            axes.text(
+                place[0] / side, place[1] / side, classes[number], transform=axes.transAxes,
+                color=palette[number] * 0.75, fontsize=TEXT * 1.35, weight="bold", ha="center", va="center", zorder=5,
+                path_effects=[withStroke(linewidth=6, foreground="white")],
+            )  # fmt: skip
+    axes.set_xlabel(names[0], fontsize=TEXT, color=INK)
+    axes.set_ylabel(names[1], fontsize=TEXT, color=INK, rotation=0, labelpad=10)
     _plain(axes)
     figure.legend(
         loc="center left", bbox_to_anchor=((95 + side + 5) / width, (75 + side / 2) / height), fontsize=TEXT * 0.9,
@@ -77,12 +101,12 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
     """Draw every term of the loss against the epoch, a panel a term, training and validation in each.
 
     `history` are the rows of history.csv: "epoch", "step", "split" ("train" or "validation") and one column a term in
-    nats per image, text or numbers; an empty cell is left out, and so is a term without any value.
+    nats per image (or as `unit` says), text or numbers; an empty cell is left out, and so is a term without any value.
     """
     series = _series(history)
-    columns = min(3, len(series)) or 1
+    columns = 2 if len(series) == 4 else max(1, min(3, len(series)))
     rows = max(1, -(-len(series) // columns))
-    width, height = max(720, 440 * columns), 130 + 330 * rows
+    width, height = max(720, 400 * columns), 130 + 330 * rows
     figure = _figure(width, height)
     figure.suptitle(title, fontsize=_title_size(title, width), weight="bold", color=INK, y=1 - 30 / height)
     handles: dict[str, Any] = {}
@@ -101,13 +125,14 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=STEPS))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
         axes.ticklabel_format(axis="y", useOffset=False)
-        if number % columns == 0:
-            axes.set_ylabel("nats per image", fontsize=TEXT * 0.9, color=INK)
+        axes.set_ylabel(unit(term), fontsize=TEXT * 0.9, color=INK)
+        if unit(term) != NATS:
+            axes.set_ylim(-0.04, 1.04)
         if number + columns >= len(series):
             axes.set_xlabel("epoch", fontsize=TEXT * 0.9, color=INK)
         _plain(axes)
     figure.subplots_adjust(
-        left=105 / width, right=1 - 20 / width, top=1 - 132 / height, bottom=70 / height, wspace=0.27, hspace=0.36
+        left=105 / width, right=1 - 20 / width, top=1 - 132 / height, bottom=70 / height, wspace=0.46, hspace=0.36
     )
     if handles:
         figure.legend(
@@ -115,6 +140,11 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
             ncols=len(handles), fontsize=TEXT * 0.9, frameon=False, labelcolor=INK,
         )  # fmt: skip
     _write(path, figure)
+
+
+def unit(term: str) -> str:
+    """Return what a column of history.csv is measured in."""
+    return UNITS.get(term.rsplit("_", 1)[-1], NATS)
 
 
 def _series(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -173,3 +203,10 @@ def _write(path: Path, figure: Figure) -> None:
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()
     write_png(path, np.asarray(canvas.buffer_rgba())[..., :3])
+    drawn = BytesIO()
+    # Without a salt and with a date, the same chart would be other bytes every time.
+    with rc_context({"svg.hashsalt": "atlas"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    if drawn.tell() <= SVG_BYTES:
+        with whole_file(path.with_suffix(".svg")) as aside:
+            aside.write_bytes(drawn.getvalue())

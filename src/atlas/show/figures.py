@@ -3,25 +3,25 @@
 from atlas.show.charts import latent_scatter, loss_curves
 from atlas.show.page import grid, write_captions
 from atlas.show.sheets import (
-    interpolations,
+    arithmetic,
     latent_map,
     latent_maps,
     reconstructions,
     samples,
+    strips,
     style_transfer,
-    traversals,
 )
 
 __all__ = [
+    "arithmetic",
     "grid",
-    "interpolations",
     "latent_map",
     "latent_maps",
     "latent_scatter",
     "loss_curves",
     "reconstructions",
     "samples",
+    "strips",
     "style_transfer",
-    "traversals",
     "write_captions",
 ]

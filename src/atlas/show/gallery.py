@@ -28,8 +28,8 @@ COLOURS = 8
 HEADLINE = ("nelbo", "bits_per_dim", "reconstruction_mse", "frechet", "label_accuracy", "sharpness")
 """The measures that the table shows at first; a switch shows them all."""
 
-SIDE = ("_n", "_low", "_high")
-"""Endings of what stands beside a measure: its sample size and the ends of its interval."""
+SIDE = ("_n", "_low", "_high", "_k")
+"""Endings of what stands beside a measure: its sample size, the ends of its interval, its samples an image."""
 
 
 class MeasureInfo(Protocol):
@@ -190,7 +190,7 @@ def _cell(run: RunPage, measure: MeasureInfo, runs: list[RunPage]) -> Cell | Non
     value = run.numbers.get(measure.name)
     if value is None:
         return None
-    size, low, high = (run.numbers.get(measure.name + side) for side in SIDE)
+    size, low, high, _ = (run.numbers.get(measure.name + side) for side in SIDE)
     rivals = [
         other.numbers[measure.name] for other in runs if other.dataset == run.dataset and measure.name in other.numbers
     ]

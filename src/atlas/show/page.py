@@ -200,7 +200,7 @@ def write_png(path: Path, pixels: Array) -> None:
     grey = bool((pixels == pixels[..., :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
     with whole_file(path) as aside:
-        image.save(aside, optimize=True)
+        image.save(aside)
 
 
 def write_captions(folder: Path, captions: Sequence[Caption]) -> None:

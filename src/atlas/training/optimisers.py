@@ -10,7 +10,7 @@ import torch
 from atlas.errors import AtlasError
 from atlas.models.base import Model
 
-KEYS = ("optimizer", "learning_rate", "schedule", "steps", "balance")
+KEYS = ("optimizer", "learning_rate", "momentum", "schedule", "steps", "balance")
 """The settings of a model that are the trainer's business; the rest are the model's own."""
 
 
@@ -104,7 +104,7 @@ def make_players(model: Model, settings: Mapping[str, Any]) -> list[Player]:
         Player(
             name,
             group,
-            _optimiser(settings["optimizer"], group, rates[name]),
+            _optimiser(settings["optimizer"], group, rates[name], settings["momentum"]),
             rates[name],
             counts[name] / most,
             tuple(gates.get(name, (None, None))),
@@ -120,12 +120,12 @@ def rate_factor(schedule: str, progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress)) * 0.98 + 0.02
 
 
-def _optimiser(kind: str, group: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+def _optimiser(kind: str, group: list[torch.nn.Parameter], rate: float, momentum: float) -> torch.optim.Optimizer:
     if kind == "adam":
-        return torch.optim.Adam(group, rate, fused=True)
+        return torch.optim.Adam(group, rate, betas=(momentum, 0.999), fused=True)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(group, rate, alpha=0.9, foreach=True)
-    return torch.optim.SGD(group, rate, momentum=0.9, fused=True)
+        return torch.optim.RMSprop(group, rate, alpha=0.9, momentum=momentum, foreach=True)
+    return torch.optim.SGD(group, rate, momentum=momentum, fused=True)
 
 
 def _per_player(name: str, value: Any, groups: Mapping[str, Any]) -> dict[str, Any]:
