@@ -1,7 +1,12 @@
-"""Stage export@RUN: the trained networks as ONNX, with what the gallery's latent explorer needs beside them."""
+"""Export the trained networks of all runs as ONNX, with what the gallery's latent explorer needs beside them.
+
+One process for them all: starting PyTorch and its exporter takes longer than exporting a small network.
+"""
 
 import argparse
 import base64
+import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +22,10 @@ from atlas.onnx_export import PARTS, export
 from atlas.show.page import grid, write_png
 from atlas.store import load_model
 
+TARGET = Path("outputs/onnx")
 PICKS = 2
 """Test images of each label that go with the networks."""
-SEEN = 5000
+SEEN = 2000
 """Test images whose codes tell where codes lie."""
 SIDE = 11
 """Images along a side of the map that is drawn beforehand."""
@@ -83,23 +89,54 @@ def _rounded(values: torch.Tensor) -> list[float]:
     return [round(value, 5) for value in values.tolist()]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a name under `runs` in params.yaml")
-    run = settings_file.load().run(parser.parse_args().run)
+def export_run(source: Path, test: Split, folder: Path) -> str:
+    """Write a run's networks, their description and the drawn map into an empty folder; return what was written.
+
+    Args:
+        source: the folder that stage train wrote.
+
+    Raises:
+        AtlasError: if the trained model is missing or damaged.
+    """
     # On the CPU whatever the machine: the same bytes everywhere, and small networks.
-    model, classes = load_model(need(Path("outputs/models") / run.key, f"train@{run.key}"), torch.device("cpu"))
-    test = Dataset.open(Path("data") / run.dataset).split("test", torch.device("cpu"))
-    target = Path("outputs/onnx") / run.key
-    with whole_folder(target) as folder:
-        about = describe(model, classes, test)
-        write_json(folder / "explorer.json", about)
-        write_png(folder / "map.png", draw_map(model, about))
-        parts = [part for part in PARTS if model.can(part.removesuffix("r"))]
-        for part in parts:
-            (folder / f"{part}.onnx").write_bytes(export(model, part))
-    print(f"{run.key}: {' and '.join(parts)} in {target}")
+    model, classes = load_model(source, torch.device("cpu"))
+    about = describe(model, classes, test)
+    write_json(folder / "explorer.json", about)
+    write_png(folder / "map.png", draw_map(model, about))
+    parts = [part for part in PARTS if model.can(part.removesuffix("r"))]
+    for part in parts:
+        (folder / f"{part}.onnx").write_bytes(export(model, part))
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return f"{' and '.join(parts)}, {size / 1e6:.1f} MB"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
+    names = parser.parse_args().runs
+    settings = settings_file.load()
+    runs = [settings.run(name) for name in names or settings.runs]
+    sources = {run.key: need(Path("outputs/models") / run.key, f"train@{run.key}") for run in runs}
+
+    @cache
+    def test_images(dataset: str) -> Split:
+        return Dataset.open(Path("data") / dataset).split("test", torch.device("cpu"))
+
+    def export_all(target: Path) -> None:
+        for number, run in enumerate(runs, 1):
+            with whole_folder(target / run.key) as folder:
+                wrote = export_run(sources[run.key], test_images(run.dataset), folder)
+            print(f"{run.key}: {wrote} ({number} of {len(runs)})")
+
+    if names:
+        export_all(TARGET)
+    else:
+        # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
+        with whole_folder(TARGET) as aside:
+            export_all(aside)
+    print(f"{TARGET}: the networks of {len(runs)} runs")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     run_stage(main)

@@ -417,7 +417,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
         ("samples/mnist_cvae_2/samples.png", "sample@mnist_cvae_2"),
         ("animations/mnist_cvae_2/label_3.mp4", "animate@mnist_cvae_2"),
         ("judges/digits/judge.json", "train_judge@digits"),
-        ("onnx/mnist_cvae_2/decoder.onnx", "export@mnist_cvae_2"),
+        ("onnx/mnist_cvae_2/decoder.onnx", "dvc repro export"),
     ],
 )
 def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command: str) -> None:

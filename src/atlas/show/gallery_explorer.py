@@ -57,17 +57,16 @@ def read(folder: Path) -> Explorer:
     Raises:
         AtlasError: naming the file that is missing or cannot be read.
     """
-    stage = f"export@{folder.name}"
-    path = need(folder / "explorer.json", stage)
-    need(folder / "decoder.onnx", stage)
-    need(folder / "map.png", stage)
+    path = need(folder / "explorer.json", "export")
+    need(folder / "decoder.onnx", "export")
+    need(folder / "map.png", "export")
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AtlasError(f"{path} is not JSON: {error}") from None
     lacking = [key for key in KEYS if not isinstance(about, dict) or key not in about]
     if lacking:
-        raise AtlasError(f"{path} lacks '{lacking[0]}'; run `dvc repro {stage}` again")
+        raise AtlasError(f"{path} lacks '{lacking[0]}'; run `dvc repro export` again")
     return Explorer(folder.name, folder, about)
 
 

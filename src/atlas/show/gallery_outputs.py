@@ -160,10 +160,10 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
         frames = outputs / "models" / key / "frames.npz"
         networks = outputs / "onnx" / key
         stages = {
-            metrics: "evaluate",
-            history: "train",
-            pictures: "sample",
-            animations: "animate",
+            metrics: f"evaluate@{key}",
+            history: f"train@{key}",
+            pictures: f"sample@{key}",
+            animations: f"animate@{key}",
             networks: "export",
         }
         there = [path for path in stages if path.exists()]
@@ -171,7 +171,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
             continue
         if not partial:
             for path, stage in stages.items():
-                need(path, f"{stage}@{key}")
+                need(path, stage)
         pages.append(
             RunPage(
                 key=key,
