@@ -6,7 +6,7 @@ from pathlib import Path
 from atlas import runtime, settings
 from atlas.errors import AtlasError, run_stage
 from atlas.measures.catalogue import MEASURES
-from atlas.show import gallery, gallery_outputs
+from atlas.show import gallery, gallery_claims, gallery_outputs
 
 CACHE = Path(".cache")
 
@@ -22,7 +22,7 @@ def main() -> None:
     root = Path()
     runs = gallery_outputs.collect(root, {key: params.flat(key) for key in params.runs}, partial)
     judges = gallery_outputs.collect_judges(root, [run.dataset for run in runs], partial)
-    claims = gallery_outputs.collect_claims(root)
+    claims = gallery_claims.collect_claims(root)
     folder = root / "outputs" / "gallery"
     live = None
     if any(run.explorer for run in runs):

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -26,8 +27,9 @@ from atlas.errors import AtlasError
 from atlas.measures.catalogue import MEASURES
 from atlas.show import gallery
 from atlas.show.animations import load_frames
+from atlas.show.gallery_claims import Claim, Evidence, collect_claims
 from atlas.show.gallery_curves import BOTTOM, LEFT, RIGHT, TOP, panels
-from atlas.show.gallery_outputs import Claim, Medium, RunPage, collect, collect_claims, collect_judges
+from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def write_outputs(root: Path) -> None:
         for folder in (samples, films, model, outputs / "metrics", outputs / "judges" / settings["dataset"]):
             folder.mkdir(parents=True, exist_ok=True)
         captions = []
-        for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("map_10", 5)):
+        for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("set_9", 5), ("set_10", 5)):
             rows = digits[number : number + 4 * columns].reshape(4, columns, 8, 8)
             Image.fromarray(rows.transpose(0, 2, 1, 3).reshape(32, columns * 8)).save(samples / f"{name}.png")
             captions.append(
@@ -98,7 +100,8 @@ def write_outputs(root: Path) -> None:
                 }
             )
         (samples / "captions.json").write_text(json.dumps(captions))
-        (samples / "losses.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (samples / "samples.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (films / "all.gif").write_bytes(b"GIF89a")
         names = ["all"] if settings["model"] == "ae" else ["all", "label_3", "label_30"]
         for place, name in enumerate(names):
             enlarged = digits[place : place + 6].repeat(8, axis=1).repeat(8, axis=2)
@@ -222,9 +225,12 @@ def copy(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_picture_and_film_is_copied_byte_for_byte(root: Path, folder: Path, pages: dict[str, Page]) -> None:
-    written = [*(root / "outputs").glob("samples/*/*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
-    assert len(written) == 12 + 1 + 3 + 3
+def test_every_picture_and_film_is_copied_byte_for_byte_and_nothing_else(
+    root: Path, folder: Path, pages: dict[str, Page]
+) -> None:
+    """But the losses, of which the page draws its own curves, and one label's map, which the explorer shows."""
+    written = [*(root / "outputs").glob("samples/*/s*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
+    assert len(written) == 9 + 1 + 3 + 3
     for path in written:
         assert (folder / "media" / path.parent.name / path.name).read_bytes() == path.read_bytes()
     for key, page in pages.items():
@@ -232,7 +238,7 @@ def test_every_picture_and_film_is_copied_byte_for_byte(root: Path, folder: Path
         names = [path.name for path in written if path.parent.name == key]
         assert shown == {f"media/{key}/{name}" for name in [*names, "explorer.png"]}
     others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in written}
-    assert others == {"explorer.png", "thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg", "losses.svg"}
+    assert others == {"explorer.png", "thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg"}
 
 
 def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, pages: dict[str, Page]) -> None:
@@ -250,8 +256,7 @@ def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, 
         assert "autoplay" not in attributes and attributes["preload"] == "none"
         assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".jpg")
     shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")][1:]
-    # The losses last among the pictures: the page's own curves tell them.
-    assert shown == ["samples.png", "map_9.png", "map_10.png", "losses.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
+    assert shown == ["samples.png", "set_9.png", "set_10.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
     labels = [words for a, words in last.all("input") if str(a.get("name")).startswith("label-")]
     assert labels == ["9", "10", "3", "30"]
     shelves = [words for a, words in page.all("input") if a.get("name") == "shelf"]
@@ -262,12 +267,16 @@ def test_networks_and_their_runtime_are_scripts_that_only_set_a_variable(folder:
     def read(name: str, variable: str) -> dict[str, Any]:
         return json.loads((folder / name).read_text().removeprefix(f"globalThis.{variable} = ").removesuffix(";\n"))
 
+    def unpacked(text: str) -> bytes:
+        return gzip.decompress(base64.b64decode(text))
+
     networks = read("networks/mnist_cvae_2.js", "atlasNetworks")
-    assert base64.b64decode(networks["decoder"]) == b"no network"
-    assert base64.b64decode(networks["encoder"]) == b"nor this"
+    # Every fourth byte, from the first, the second, the third, the fourth.
+    assert unpacked(networks["decoder"]) == b"nerotk wno"
+    assert unpacked(networks["encoder"]) == b"ntohri s"
     assert set(read("networks/mnist_ae_2.js", "atlasNetworks")) == {"decoder", "images"}
     runtime = read("assets/ort-binary.js", "atlasRuntime")
-    assert {name: base64.b64decode(text) for name, text in runtime.items()} == {
+    assert {name: unpacked(text) for name, text in runtime.items()} == {
         name: RUNTIME[name] for name in ("module", "binary")
     }
     assert (folder / "assets" / "ort.wasm.min.js").read_bytes() == RUNTIME["script"]
@@ -335,21 +344,35 @@ def test_runs_follow_each_other(pages: dict[str, Page]) -> None:
     assert towards(pages[keys[0]], "prev") == towards(pages[keys[-1]], "next") == set()
 
 
-def test_claims_come_with_their_verdicts(copy: Path) -> None:
+def test_claims_are_rows_by_statement_with_their_numbers_and_reasons_behind(copy: Path) -> None:
     claim: dict[str, Any] = {
         "claim": "a is better",
         "runs": ["mnist_ae_2", "gone"],
-        "values": {"mnist_ae_2": 0.123456, "gone": 2},
+        "values": {"frechet": [0.123456, 12345.6], "no_such": [2]},
     }
-    claim |= {"n": 10000, "interval": [0.25, 0.5], "verdict": "holds", "why": "zero lies outside"}
+    claim |= {"n": {"frechet": [10000, 10000], "no_such": [5, 6]}, "interval": {"frechet": [0.25, 0.5]}}
+    claim |= {"verdict": "holds", "why": "zero lies outside; a second reason"}
+    again, other = {**claim, "runs": [], "verdict": "not run"}, {"claim": "b is worse", "verdict": "fails"}
     (copy / "results").mkdir()
-    (copy / "results" / "comparison.json").write_text(json.dumps({"claims": [claim]}))
+    place = copy / "results" / "comparison.json"
+    place.write_text(json.dumps({"claims": [claim, again, other]}))
+    first, *_ = collect_claims(copy)
+    assert first.evidence == [
+        Evidence("frechet", "0.1235 / 12,346", "0.25 to 0.5", "10,000"),
+        Evidence("no_such", "2", "", "5 / 6"),
+    ]
     text = build(copy, copy / "gallery")["index.html"].decode()
-    for words in ("A is better", "Holds", "Zero lies outside", "0.1235", "Interval 0.25 to 0.5", "n = 10,000"):
+    for words in ("Not run", "Zero lies outside.", "A second reason.", "0.25 to 0.5", ">distance<", ">no such<"):
         assert words in text
     assert 'href="mnist_ae_2.html">mnist_ae_2</a>, <span class="key">gone</span>' in text
-    (copy / "results" / "comparison.json").write_text(json.dumps({"claims": [{"claim": "a"}]}))
+    page = Page(text)
+    assert [words for _, words in page.all("h3") if "is" in words.split()] == ["A is better", "B is worse"]
+    assert text.index('id="results"') < text.index('id="runs"') < text.index('id="claims"')
+    place.write_text(json.dumps({"claims": [{"claim": "a"}]}))
     with pytest.raises(AtlasError, match=r"comparison\.json: a claim lacks 'verdict'"):
+        collect_claims(copy)
+    place.write_text(json.dumps({"claims": [{**claim, "n": [5]}]}))
+    with pytest.raises(AtlasError, match=r"comparison\.json: the 'n' of a claim is a list"):
         collect_claims(copy)
 
 
@@ -399,7 +422,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     )
     spiteful = [replace(CATALOGUE[0], title=hostile, unit=hostile, description=hostile)]
     judges = {hostile: {"test_accuracy": 0.5, hostile: 1}}
-    claims = [Claim(hostile, hostile, hostile, [hostile], hostile, hostile, hostile)]
+    claims = [Claim(hostile, hostile, [hostile], [Evidence(*[hostile] * 4)], [hostile])]
     plain = replace(run, key="y", dataset="d", model="m")
     gallery.build(tmp_path / "gallery", [run, plain], judges, claims, spiteful, hostile, 0)
     for name in ("index.html", "x.html"):
@@ -457,9 +480,13 @@ def test_partial_shows_what_is_there(copy: Path) -> None:
     (copy / "outputs" / "metrics" / "mnist_cvae_2.json").unlink()
     runs = collect(copy, RUNS, partial=True)
     assert [run.key for run in runs] == ["mnist_cvae_2", "digits_cvae_2"]
-    assert len(runs[0].pictures) == 4 and not runs[0].animations and not runs[0].numbers
+    assert len(runs[0].pictures) == 3 and not runs[0].animations and not runs[0].numbers
     gallery.build(copy / "gallery", runs, {}, [], CATALOGUE, "smoke", 0)
     assert "Not evaluated yet." in (copy / "gallery" / "mnist_cvae_2.html").read_text()
+    # Where no explorer shows them, the maps of one label are there.
+    shutil.rmtree(copy / "outputs" / "onnx")
+    (without, _) = collect(copy, RUNS, partial=True)
+    assert without.explorer is None and "map_9.png" in {picture.file for picture in without.pictures}
     shutil.rmtree(copy / "outputs")
     with pytest.raises(AtlasError, match="no run has outputs"):
         collect(copy, RUNS, partial=True)

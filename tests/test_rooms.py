@@ -31,7 +31,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     (
         "atlas.onnx_export",
         ["atlas.models.base"],
-        ["numpy", "pydantic", "matplotlib", "pathlib"],
+        ["pydantic", "matplotlib", "pathlib"],
     ),
     ("atlas.runtime", ["atlas.errors", "atlas.files"], ["torch", "numpy"]),
     ("atlas.nn.losses", [], ["numpy"]),

@@ -3,6 +3,7 @@
 import logging
 import warnings
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 from atlas.models.base import Model
 
 PARTS = ("decoder", "encoder")
+
+KEPT = 15
+"""Bits after the point that a weight keeps of float32's 23: images move by about 1e-5, and files compress to 0.6 of
+their size instead of 0.85."""
 
 
 class _Decoder(nn.Module):
@@ -36,7 +41,8 @@ def export(model: Model, part: str) -> bytes:
         decoder   codes float32 [N, d], labels int64 [N]            ->  images float32 [N, C, H, W] in [0, 1]
         encoder   images float32 [N, C, H, W], labels int64 [N]     ->  codes float32 [N, d]
 
-    N is free. Labels are an input of every network, which one that is shown none ignores.
+    N is free. Labels are an input of every network, which one that is shown none ignores. Weights are rounded to
+    `KEPT` bits.
 
     Raises:
         ValueError: if there is no such part.
@@ -66,7 +72,7 @@ def export(model: Model, part: str) -> bytes:
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
-    return _without_notes(program.model_proto).SerializeToString(deterministic=True)
+    return _rounded(_without_notes(program.model_proto)).SerializeToString(deterministic=True)
 
 
 def _without_notes(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -76,4 +82,14 @@ def _without_notes(proto: onnx.ModelProto) -> onnx.ModelProto:
         noted.ClearField("doc_string")
     for described in (*proto.graph.input, *proto.graph.output):
         described.ClearField("metadata_props")
+    return proto
+
+
+def _rounded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    dropped = 23 - KEPT
+    half, mask = np.uint32(1 << (dropped - 1)), np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
+    for weights in proto.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and weights.raw_data:
+            # Adding a half carries into the exponent where it must: the bits of a float are in the order of its size.
+            weights.raw_data = ((np.frombuffer(weights.raw_data, "<u4") + half) & mask).tobytes()
     return proto

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import jinja2
 
 from atlas.files import whole_folder
+from atlas.show.gallery_claims import Claim, grouped, verdicts
 from atlas.show.gallery_curves import panels
 from atlas.show.gallery_explorer import write_explorer, write_runtime
 from atlas.show.gallery_media import copy_media
-from atlas.show.gallery_outputs import LOSSES, Claim, Medium, RunPage, is_number, numbered
+from atlas.show.gallery_outputs import Medium, RunPage, is_number, numbered
 
 PAGES = Path(__file__).parent / "pages"
 """Templates of the pages, and the styles and scripts that they share."""
@@ -144,7 +145,9 @@ def build(
             models=list(dict.fromkeys(run.model for run in runs)),
             judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
             facts={dataset: _facts(judge) for dataset, judge in judges.items()},
-            claims=claims,
+            claims=grouped(claims),
+            verdicts=verdicts(claims),
+            titles={measure.name: measure.title for measure in catalogue},
             headline=_headline(measures),
             curves={
                 dataset: panels({run.key: run.history for run in runs if run.dataset == dataset})
@@ -217,14 +220,11 @@ def _colours(runs: list[RunPage]) -> dict[str, int]:
 
 
 def _shelves(runs: list[RunPage]) -> list[Shelf]:
-    """Gather pictures of one name, and the films of all labels, that two runs or more have.
-
-    Not the losses: the page's own curves show all the runs in one panel.
-    """
+    """Gather pictures of one name, and the films of all labels, that two runs or more have."""
     shelves: dict[str, list[tuple[RunPage, Medium]]] = {}
     for run in runs:
         for picture in run.pictures:
-            if not numbered(picture) and picture.file != LOSSES:
+            if not numbered(picture):
                 name = Path(picture.file).stem.replace("_", " ")
                 shelves.setdefault(name, []).append((run, picture))
     shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]

@@ -206,7 +206,7 @@ find("#random").addEventListener("click", () => {
   else move(Math.random(), Math.random());
 });
 
-// Test images: one is picked, its code found, and the code decoded.
+// What is binary comes as base64, all but the test images compressed.
 function bytes(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
   const letters = atob(text);
@@ -214,6 +214,19 @@ function bytes(text) {
   for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
   return found;
 }
+async function unpack(text) {
+  const plain = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(plain).arrayBuffer());
+}
+async function network(text) {
+  // Its bytes lie in four planes: every fourth from the first, then from the second, and so on.
+  const planes = await unpack(text), content = new Uint8Array(planes.length);
+  for (let start = 0, next = 0; start < 4; start++) {
+    for (let i = start; i < content.length; i += 4) content[i] = planes[next++];
+  }
+  return ort.InferenceSession.create(content);
+}
+// Test images: one is picked, its code found, and the code decoded.
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
     const image = Float32Array.from(bytes(pixels), (byte) => byte / 255);
@@ -264,10 +277,11 @@ async function start() {
   try {
     for (const address of [...runtime.split(" "), networks]) await load(address);
     ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmBinary = bytes(atlasRuntime.binary).buffer;
-    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([bytes(atlasRuntime.module)], { type: "text/javascript" })) };
-    explorer.decoder = await ort.InferenceSession.create(bytes(atlasNetworks.decoder));
-    if (atlasNetworks.encoder) explorer.encoder = await ort.InferenceSession.create(bytes(atlasNetworks.encoder));
+    ort.env.wasm.wasmBinary = (await unpack(atlasRuntime.binary)).buffer;
+    const module = new Blob([await unpack(atlasRuntime.module)], { type: "text/javascript" });
+    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(module) };
+    explorer.decoder = await network(atlasNetworks.decoder);
+    if (atlasNetworks.encoder) explorer.encoder = await network(atlasNetworks.encoder);
   } catch (error) {
     console.warn(error);
     return state("drawn", `${drawn}: the network could not be started in this browser.`);
