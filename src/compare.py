@@ -37,7 +37,10 @@ def main() -> None:
         aside.write_text(markdown(table, settings, judges), encoding="utf-8")
     flat = {run: settings.flat(run) for run in settings.runs}
     accuracies = {name: judge["test_accuracy"] for name, judge in judges.items()}
-    judged = claims.judge_claims(table, flat, accuracies, {run: read_each(run) for run in settings.runs})
+    seeds = read_seeds(settings)
+    judged = claims.judge_claims(table, flat, accuracies, {run: read_each(run) for run in settings.runs}, seeds)
+    with whole_file(RESULTS / "seeds.md") as aside:
+        aside.write_text(seeds_table(table, settings, seeds), encoding="utf-8")
     write_json(RESULTS / "comparison.json", {"claims": judged})
     with whole_file(RESULTS / "claims.md") as aside:
         aside.write_text(claims.markdown(judged), encoding="utf-8")
@@ -76,6 +79,37 @@ def read_each(run: str) -> dict[str, np.ndarray]:
             return {name: content[name].astype(np.float64) for name in content.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force evaluate@{run}`") from None
+
+
+def read_seeds(settings: Settings) -> dict[str, dict[int, dict[str, float]]]:
+    """Read what `src/seeds.py` gathered: {run: {seed: {measure: value}}}, without runs that are no longer there."""
+    found = read_json(RESULTS / "seeds.json", "nothing: it comes with the repository")
+    return {
+        run: {int(seed): numbers for seed, numbers in found[run]["seeds"].items()}
+        for run in settings.runs
+        if run in found
+    }
+
+
+def seeds_table(table: Table, settings: Settings, seeds: dict[str, dict[int, dict[str, float]]]) -> str:
+    """Return the headline measures of the runs that several seeds are known of: mean and standard deviation."""
+    everything = {run: [dict(table[run]), *others.values()] for run, others in seeds.items()}
+    if not everything:
+        return "No run has been repeated with another seed.\n"
+    names = [name for name in columns(table) if MEASURES[name].headline and not name.endswith("_floor")]
+    names = [name for name in names if any(name in row for rows in everything.values() for row in rows)]
+    lines = ["| run | seeds | " + " | ".join(MEASURES[name].title for name in names) + " |"]
+    lines.append("|---|---" + "|---:" * len(names) + "|")
+    for run, rows in everything.items():
+        known = ", ".join(map(str, sorted([settings.run(run).seed, *seeds[run]])))
+        cells = []
+        for name in names:
+            values = [row[name] for row in rows if name in row]
+            digits = MEASURES[name].digits
+            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.{digits}f}{spread}" if values else "")
+        lines.append("| " + " | ".join([run, known, *cells]) + " |")
+    return "\n".join(lines) + "\n\nMean and standard deviation over the seeds.\n"
 
 
 def columns(table: Table) -> list[str]:

@@ -15,12 +15,10 @@ from collections.abc import Sequence
 
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
+from atlas.jobs import PER_RUN, cores, default_jobs
 from atlas.settings import Settings
 
 FIRST = ("download", "train_judge")
-PER_RUN = ("train", "sample", "animate", "evaluate")
-MOST_JOBS = 4
-"""Jobs unless told otherwise, where there are cores for them: each takes about 1 GB."""
 
 
 def main() -> None:
@@ -39,16 +37,6 @@ def main() -> None:
     queue = sorted(runs, key=lambda run: -cost(settings, run))
     work([command(run) for run in queue], jobs, max(1, cores() // jobs))
     work([["dvc", "repro", *([f"{stage}@{run}" for run in runs for stage in PER_RUN] if options.runs else [])]])
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def default_jobs() -> int:
-    """Return how many runs to do at a time: small networks use two cores better as two trainings of one thread."""
-    return min(cores(), MOST_JOBS)
 
 
 def cost(settings: Settings, run: str) -> float:

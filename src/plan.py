@@ -15,8 +15,8 @@ from pathlib import Path
 
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
+from atlas.jobs import PER_RUN, cores, default_jobs
 from atlas.settings import SCALES, Run, Settings, known
-from parallel import PER_RUN, cores, default_jobs
 
 PARAMS = Path("params.yaml")
 # Seconds on two quiet cores, start-up included; animate's grow with the frames, export's and the gallery's with the

@@ -144,9 +144,8 @@ def test_the_claims_find_their_pairs_among_the_runs_of_params_yaml() -> None:
     rows = judge_claims(metrics, flat, dict.fromkeys(settings.datasets, 0.9))
     for claim in CLAIMS:
         verdicts = [row["verdict"] for row in rows if row["claim"] == claim.sentence]
-        assert (set(verdicts) == {"not run"}) == claim.sentence.startswith("Reparam"), claim.sentence
-        for part in claim.evidence:
-            assert part.measure in MEASURES or part.measure == "estimator_variance_ratio"
+        assert set(verdicts) != {"not run"}, claim.sentence
+        assert all(part.measure in MEASURES for part in claim.evidence)
 
 
 def test_a_difference_of_independent_normal_numbers_is_covered_as_often_as_it_says() -> None:

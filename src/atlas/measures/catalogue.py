@@ -40,6 +40,13 @@ _ALL = (
             "between test images (Burda et al. 2016, section 5.1)", 0),
     Measure("grey_nelbo", "grey cross-entropy", "nats/image", "lower", "the -ELBO with grey values as they are, of "
             "models trained so: a cross-entropy and no likelihood, never to be set beside the -ELBO", 2),
+    Measure("reparameterised_variance", "gradient variance", "nats^2", "lower", "variance, from draw to draw, of the "
+            "reparameterised estimate of the bound's gradient by the posterior's mean and log-variance, at the trained "
+            "model; the mean over dimensions (Kingma and Welling 2014, section 2.4)", 3),
+    Measure("score_variance", "score function's", "nats^2", "lower", "the same of the score-function estimate "
+            "(Williams 1992), at the same draws", 0),
+    Measure("estimator_variance_ratio", "variance ratio", "ratio", "", "score function's gradient variance over the "
+            "reparameterised one: above 1, reparameterisation pays", 0),
     Measure("bits_per_dim", "bits/dim", "bits", "lower", "the -ELBO per pixel and channel in bits, where the "
             "likelihood is one of 8-bit pixels; a single Gaussian reaches 4.70 on CIFAR-10", 3, True),
     Measure("reconstruction_mse", "reconstruction", "per pixel", "lower", "mean squared error of test images "

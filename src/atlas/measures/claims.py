@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from atlas.measures.catalogue import MEASURES
 
@@ -45,6 +46,9 @@ class Claim(NamedTuple):
     codes: tuple[int, int] | None = None
     """Where the two runs differ in the code's size alone: the first's and the second's."""
 
+
+SEEDS = 3
+"""The fewest seeds whose spread says more than that of the images does."""
 
 BUDGET = ("network", "epochs", "batch_size", "width", "images")
 """Settings that a fair pair has in common; where it has not, the row says so."""
@@ -135,12 +139,14 @@ def judge_claims(
     settings: Mapping[str, Mapping[str, Any]],
     judges: Mapping[str, float],
     each: Mapping[str, Mapping[str, NDArray[np.float64]]] | None = None,
+    seeds: Mapping[str, Mapping[int, Numbers]] | None = None,
 ) -> list[Row]:
-    """Return a row for each claim and each run or pair of it: claim, runs, values, n, interval, verdict, why.
+    """Return a row for each claim and each run or pair of it: claim, runs, values, n, interval, seeds, verdict, why.
 
-    values, n and interval are by measure; the interval is of what the verdict hangs on: a difference, or a number less
-    its limit. A claim holds if all of its evidence does; it fails if a part is shown to go the other way; else, where
-    an interval covers no difference, it is not shown. One without runs, or whose measures are missing, is not run.
+    values, n (of images), interval and seeds (how many) are by measure; the interval is of what the verdict hangs on: a
+    difference, or a number less its limit. A claim holds if all of its evidence does; it fails if a part is shown to go
+    the other way; else, where an interval covers no difference, it is not shown. One without runs, or whose measures
+    are missing, is not run.
 
     Args:
         metrics: of each run, with `<measure>_low` and `_high` where a 95 % interval is known.
@@ -148,13 +154,16 @@ def judge_claims(
         judges: of each data set, the share of real test images that its judge reads right.
         each: of each run, what a measure is the mean of, [N] an image in the test set's order, where that is known:
             two runs that have it are compared image by image.
+        seeds: of each run, its metrics with other seeds. From `SEEDS` seeds on, its own among them, a verdict hangs on
+            the spread over seeds, pairs compared seed by seed, and no longer on that over images.
     """
-    each = each or {}
+    each, seeds = each or {}, seeds or {}
     rows = []
     for claim in CLAIMS:
         groups = list(_groups(claim, {run: settings[run] for run in metrics}))
         judged = [
-            _judged(claim, runs, metrics, settings, judges[settings[runs[0]]["dataset"]], each) for runs in groups
+            _judged(claim, runs, metrics, settings, judges[settings[runs[0]]["dataset"]], each, seeds)
+            for runs in groups
         ]
         if not groups:
             judged = [_row(claim, (), "not run", f"there are no runs of {_wanted(claim)}")]
@@ -198,7 +207,10 @@ def _judged(
     settings: Mapping[str, Mapping[str, Any]],
     judge: float,
     each: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    seeds: Mapping[str, Mapping[int, Numbers]],
 ) -> Row:
+    common = set.intersection(*(set(seeds.get(run, {})) for run in runs))
+    others = [[seeds[run][seed] for run in runs] for seed in sorted(common)]
     missing = [f"{run} has no {name}" for name in _decisive(claim) for run in runs if name not in metrics[run]]
     row = _row(claim, runs, "not run", "; ".join(missing))
     verdicts, reasons = [], []
@@ -209,7 +221,10 @@ def _judged(
         row["values"][part.measure] = [numbers[part.measure] for numbers in found]
         if all(f"{part.measure}_n" in numbers for numbers in found):
             row["n"][part.measure] = [numbers[f"{part.measure}_n"] for numbers in found]
-        verdict, interval, reason = _decide(part, found, judge, _by_image(part.measure, runs, each))
+        again = [numbers for numbers in others if all(part.measure in each_of for each_of in numbers)]
+        verdict, interval, reason = _decide(part, found, judge, _by_image(part.measure, runs, each), again)
+        if interval and len(again) + 1 >= SEEDS:
+            row["seeds"][part.measure] = len(again) + 1
         if interval:
             row["interval"][part.measure] = list(interval)
         verdicts += [verdict] if verdict else []
@@ -218,8 +233,8 @@ def _judged(
         return row
     if len(runs) > 1:
         reasons.append(
-            "an interval of a difference is of the differences image by image where the text says so, else "
-            "made of the two runs' own, as if independent"
+            "an interval of a difference is of the differences image by image or seed by seed where the text says so, "
+            "else made of the two runs' own, as if independent"
         )
         unlike = [key for key in BUDGET if len({str(settings[run].get(key)) for run in runs}) > 1]
         reasons += [f"the runs differ in {', '.join(unlike)}"] if unlike else []
@@ -241,17 +256,29 @@ def mean_difference(differences: NDArray[np.float64]) -> tuple[float, float]:
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
+def seeds_interval(values: list[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of one value a seed, at least 2, by Student's t."""
+    half = student.ppf(0.975, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
 def _decide(
-    part: Evidence, found: list[Numbers], judge: float, differences: NDArray[np.float64] | None
+    part: Evidence,
+    found: list[Numbers],
+    judge: float,
+    differences: NDArray[np.float64] | None,
+    others: list[list[Numbers]],
 ) -> tuple[str, tuple[float, float] | None, str]:
-    """Return a verdict (empty for what is only printed), the interval that it hangs on, and a sentence."""
+    """Return a verdict (empty for what is only printed), the interval that it hangs on, and a sentence.
+
+    `others` holds what the same runs gave with other seeds.
+    """
     name = part.measure
     shown = " against ".join(f"{numbers[name]:.4g}" for numbers in found)
     if part.sense == "printed":
         return "", None, f"{name} {shown}"
-    first = _interval(name, found[0])
+    first, limit = _interval(name, found[0]), part.limit * (judge if part.of_judge else 1)
     if part.sense in ("below", "above"):
-        limit = part.limit * (judge if part.of_judge else 1)
         what = f" ({part.limit:.0%} of what the judge reads right in real images)" if part.of_judge else ""
         difference, known = (first[0] - limit, first[1] - limit), _has_interval(name, found[0])
         wanted = f"{part.sense} {limit:.4g}{what}"
@@ -259,13 +286,17 @@ def _decide(
         second = _interval(name, found[1])
         if part.sense == "nearer 1":
             first, second = _from_one(first), _from_one(second)
-        values = [abs(n[name] - 1) if part.sense == "nearer 1" else n[name] for n in found]
+        values = _values(part, found)
         difference = independent_difference((values[0], *first), (values[1], *second))
-        if differences is not None and part.sense != "nearer 1":
+        if differences is not None and part.sense != "nearer 1" and len(others) + 1 < SEEDS:
             difference = mean_difference(differences)
             shown += " (image by image)"
         known = all(_has_interval(name, numbers) for numbers in found)
         wanted = part.sense
+    if len(others) + 1 >= SEEDS:
+        effects = [_effect(part, numbers, limit) for numbers in (found, *others)]
+        difference, known = seeds_interval(effects), True
+        shown += f" (seed by seed, {len(effects)} seeds: {float(np.mean(effects)):.4g} on average)"
     low, high = difference
     shows = {-1: high < 0, 1: low > 0}
     better = -1 if part.sense in ("lower", "below", "nearer 1", "not higher") else 1
@@ -277,6 +308,16 @@ def _decide(
         verdict = "not shown"
     covered = "" if known else ", without an interval"
     return verdict, (low, high), f"{name} {shown}, to be {wanted}: {verdict}{covered}"
+
+
+def _values(part: Evidence, found: list[Numbers]) -> list[float]:
+    return [abs(numbers[part.measure] - 1) if part.sense == "nearer 1" else numbers[part.measure] for numbers in found]
+
+
+def _effect(part: Evidence, found: list[Numbers], limit: float) -> float:
+    """Return what the verdict is about: the first run's number less the second's, or less the limit."""
+    values = _values(part, found)
+    return values[0] - (values[1] if len(values) > 1 else limit)
 
 
 def independent_difference(
@@ -310,6 +351,7 @@ def _row(claim: Claim, runs: tuple[str, ...], verdict: str, why: str) -> Row:
         "values": {},
         "n": {},
         "interval": {},
+        "seeds": {},
         "verdict": verdict,
         "why": why,
     }

@@ -10,7 +10,8 @@ from atlas.datasets import Split, to_unit
 from atlas.inversion import invert
 from atlas.measures import labels as label_measures
 from atlas.measures import likelihood, pictures
-from atlas.measures.intervals import mean_interval
+from atlas.measures.estimators import gradient_variances
+from atlas.measures.intervals import mean_interval, ratio_interval
 from atlas.measures.judge import Judge, read
 from atlas.measures.latents import factors, mutual_information_gap
 from atlas.measures.neighbours import cloud, label_purity
@@ -19,8 +20,9 @@ from atlas.models.base import Model
 BATCH = 500
 SUBSET = 2000
 """Images of each kind where a measure compares every one with every other, or fits probes."""
-NLL_PIXELS = 300_000
-"""In all the images of the importance-weighted bound: 382 of MNIST's, 97 of CIFAR-10's."""
+NLL_PIXELS = 800_000
+"""In all the images of the importance-weighted bound: 1020 of MNIST's, 260 of CIFAR-10's."""
+GRADIENT_IMAGES = 100
 TRANSFERS = 300
 INVERSION_STEPS = 60
 SURE = 0.95
@@ -49,10 +51,10 @@ def evaluate(
         test: the official test images. A measure that takes fewer takes the same ones for every run.
         training: at least as many training images, for floors and probes.
         generator: on the CPU, of every random draw that differs from seed to seed.
-        importance_samples: posterior samples an image of `nll`.
+        importance_samples: posterior samples an image of `nll`, and draws of `estimator_variance_ratio`.
         inversions: test images (at most) whose code is searched for, of a model without an encoder.
-        each: filled with what `nelbo` and `reconstruction_mse` are means of, [N] an image in the test set's order,
-            where they are measured on all images: pairs of runs are compared image by image.
+        each: filled with what `nelbo`, `nll`, `nll_gap` and `reconstruction_mse` are means of, [N] an image, the same
+            images in the same order for every run: pairs of runs are compared image by image.
 
     Raises:
         ValueError: if there are fewer training images than test images, or too few of either for a measure.
@@ -109,7 +111,13 @@ def _likelihood(
     if model.can("log_weights"):
         some = subset(len(images), max(1, NLL_PIXELS // math.prod(model.shape))).to(images.device)
         nll, nelbo = likelihood.importance_weighted(model, shown[some], labels[some], samples, generator)
+        each["nll"], each["nll_gap"] = nll, nelbo - nll
         found |= mean_interval("nll", nll) | {"nll_k": samples} | mean_interval("nll_gap", nelbo - nll)
+    if model.can("posterior") and model.can("log_joint"):
+        some = subset(len(images), GRADIENT_IMAGES).to(images.device)
+        reparameterised, score = gradient_variances(model, shown[some], labels[some], max(2, samples), generator)
+        found |= mean_interval("reparameterised_variance", reparameterised) | mean_interval("score_variance", score)
+        found |= ratio_interval("estimator_variance_ratio", score, reparameterised)
     return found
 
 

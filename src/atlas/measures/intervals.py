@@ -47,3 +47,20 @@ def mean_interval(name: str, values: Tensor) -> dict[str, float | int]:
         f"{name}_high": max(high, float(mean)),
         f"{name}_n": len(numbers),
     }
+
+
+def ratio_interval(name: str, above: Tensor, below: Tensor) -> dict[str, float | int]:
+    """Return the ratio of two means of one value an image, [N] each, as {name, name_low, name_high, name_n}.
+
+    Raises:
+        ValueError: if they are not of the same images, or there is none.
+    """
+    if above.shape != below.shape or above.ndim != 1 or not len(above):
+        raise ValueError(
+            f"{name}: needs two values for each of at least one image; found {list(above.shape)} and "
+            f"{list(below.shape)}"
+        )
+    up, down = above.double().cpu().numpy(), below.double().cpu().numpy()
+    drawn = resamples(len(up)).astype(np.float64)
+    low, high = ends((drawn @ up) / (drawn @ down))
+    return {name: float(up.mean() / down.mean()), f"{name}_low": low, f"{name}_high": high, f"{name}_n": len(up)}

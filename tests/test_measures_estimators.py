@@ -1,0 +1,122 @@
+"""Gradient variances against closed forms of a Gaussian model, and against a slow twin."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from atlas.measures.estimators import gradient_variances, gradients
+from atlas.measures.intervals import ratio_interval
+from atlas.models.base import Model
+
+DIMENSIONS = 3
+NOISE = 0.5
+
+
+class Shift(Model):
+    """x = z + noise in each pixel: the bound and all moments of its gradients have closed forms."""
+
+    def __init__(self, mean: float = 0.3, log_variance: float = -1.0) -> None:
+        super().__init__((1, 1, DIMENSIONS), 10, DIMENSIONS)
+        self.at = mean, log_variance
+
+    def posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.at
+        flat = images.double().flatten(1)
+        return torch.full_like(flat, mean), torch.full_like(flat, log_variance)
+
+    def log_joint(self, images: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
+        flat = images.double().flatten(1)
+        likely = -0.5 * ((flat - codes) / NOISE).square() - math.log(NOISE * math.sqrt(2 * math.pi))
+        return (likely - 0.5 * codes.square()).sum(1)
+
+
+IMAGES = torch.rand(4, 1, 1, DIMENSIONS, generator=torch.Generator().manual_seed(3))
+LABELS = torch.zeros(4, dtype=torch.long)
+
+
+def _seed() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def exact_gradient(model: Shift, images: Tensor) -> Tensor:
+    """Of E[log p(x, z)] + entropy by mean and log-variance."""
+    mean, log_variance = model.posterior(images, LABELS)
+    precision = 1 / NOISE**2
+    by_mean = precision * (images.double().flatten(1) - mean) - mean
+    by_spread = 0.5 - 0.5 * (precision + 1) * log_variance.exp()
+    return torch.cat([by_mean, by_spread], 1)
+
+
+def test_both_estimate_the_same_gradient() -> None:
+    model = Shift()
+    torch.manual_seed(0)
+    many = IMAGES[:1].expand(200_000, -1, -1, -1)
+    labels = torch.zeros(len(many), dtype=torch.long)
+    exact = exact_gradient(model, IMAGES[:1])[0]
+    for found in gradients(model, many, labels, *model.posterior(many, labels)):
+        error = found.std(0) / math.sqrt(len(found))
+        assert ((found.mean(0) - exact).abs() < 4.5 * error).all()
+
+
+def test_the_reparameterised_variance_is_the_closed_form() -> None:
+    """By mean: -(p + 1) sd e, of variance (p + 1)^2 sd^2. By log-variance: half sd e (a - (p + 1) sd e), a + b e^2."""
+    mean, log_variance = 0.3, -1.0
+    model = Shift(mean, log_variance)
+    sd, slope = math.exp(log_variance / 2), 1 / NOISE**2 + 1
+    pull = (IMAGES.double().flatten(1) - mean) / NOISE**2 - mean
+    by_mean = torch.full_like(pull, (slope * sd) ** 2)
+    by_spread = (0.5 * sd) ** 2 * (pull.square() + 2 * (slope * sd) ** 2)
+    expected = torch.cat([by_mean, by_spread], 1).mean(1)
+    found = gradient_variances(model, IMAGES, LABELS, 20_000, _seed()).reparameterised
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+
+
+def test_the_variances_are_those_of_a_slow_loop() -> None:
+    model, draws = Shift(), 7
+    found = gradient_variances(model, IMAGES, LABELS, draws, _seed())
+    torch.manual_seed(int(torch.randint(2**31, (1,), generator=_seed())))
+    mean, log_variance = model.posterior(IMAGES, LABELS)
+    kept: list[list[Tensor]] = [[], []]
+    for _ in range(draws):
+        noise = torch.randn_like(mean)
+        for place, reparameterised in enumerate((True, False)):
+            m, v = mean.clone().requires_grad_(), log_variance.clone().requires_grad_()
+            codes = m + (0.5 * v).exp() * noise
+            codes = codes if reparameterised else codes.detach()
+            q = torch.distributions.Normal(m, (0.5 * v).exp())
+            log_q = q.log_prob(codes).sum(1) + 0.5 * DIMENSIONS * math.log(2 * math.pi)
+            bound = model.log_joint(IMAGES, LABELS, codes) - log_q
+            loss = bound if reparameterised else bound.detach() * log_q
+            kept[place].append(torch.cat(torch.autograd.grad(loss.sum(), [m, v]), 1))
+    for expected, value in zip(kept, found, strict=True):
+        torch.testing.assert_close(value, torch.stack(expected).var(0).mean(1))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    gradient_variances(Shift(), IMAGES, LABELS, 2, _seed())
+    assert torch.rand(1) == expected
+
+
+def test_one_draw_has_no_variance() -> None:
+    with pytest.raises(ValueError, match="found 1; needed: at least 2"):
+        gradient_variances(Shift(), IMAGES, LABELS, 1, _seed())
+
+
+def test_the_interval_of_a_ratio() -> None:
+    generator = torch.Generator().manual_seed(0)
+    below = 1 + torch.rand(400, generator=generator)
+    # Where one is a multiple of the other, every resample gives the same ratio.
+    exact = ratio_interval("r", 3 * below, below)
+    assert exact["r"] == pytest.approx(3) and exact["r_low"] == pytest.approx(3) and exact["r_high"] == pytest.approx(3)
+    found = ratio_interval("r", 3 + torch.randn(400, generator=generator), below)
+    # The delta method: variance of a ratio of independent means.
+    width = found["r"] * math.sqrt((1 / 3) ** 2 / 400 + (math.sqrt(1 / 12) / 1.5) ** 2 / 400) * 2 * 1.96
+    assert found["r_high"] - found["r_low"] == pytest.approx(width, rel=0.1)
+    assert found["r_n"] == 400
+    with pytest.raises(ValueError, match="r: needs two values"):
+        ratio_interval("r", below, below[:3])
