@@ -351,6 +351,7 @@ def test_claims_are_rows_by_statement_with_their_numbers_and_reasons_behind(copy
         "values": {"frechet": [0.123456, 12345.6], "no_such": [2]},
     }
     claim |= {"n": {"frechet": [10000, 10000], "no_such": [5, 6]}, "interval": {"frechet": [0.25, 0.5]}}
+    claim["seeds"] = {"frechet": 3}
     claim |= {"verdict": "holds", "why": "zero lies outside; a second reason"}
     again, other = {**claim, "runs": [], "verdict": "not run"}, {"claim": "b is worse", "verdict": "fails"}
     (copy / "results").mkdir()
@@ -358,7 +359,7 @@ def test_claims_are_rows_by_statement_with_their_numbers_and_reasons_behind(copy
     place.write_text(json.dumps({"claims": [claim, again, other]}))
     first, *_ = collect_claims(copy)
     assert first.evidence == [
-        Evidence("frechet", "0.1235 / 12,346", "0.25 to 0.5", "10,000"),
+        Evidence("frechet", "0.1235 / 12,346", "0.25 to 0.5", "10,000, 3 seeds"),
         Evidence("no_such", "2", "", "5 / 6"),
     ]
     text = build(copy, copy / "gallery")["index.html"].decode()

@@ -20,6 +20,7 @@ class Evidence:
     """Of the claim's runs, in their order."""
     interval: str
     size: str
+    """How many images, and how many seeds where there are several."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Claim:
 
 
 def collect_claims(root: Path) -> list[Claim]:
-    """Read results/comparison.json, {"claims": [{claim, verdict, runs, values, interval, n, why}]}; none is no claim.
+    """Read results/comparison.json, {"claims": [{claim, verdict, runs, values, interval, n, seeds, why}]}.
 
-    `values`, `interval` and `n` are by measure.
+    `values`, `interval`, `n` and `seeds` are by measure. Without the file there is no claim.
 
     Raises:
         AtlasError: if the file cannot be read as such.
@@ -49,7 +50,8 @@ def collect_claims(root: Path) -> list[Claim]:
         lacking = [key for key in ("claim", "verdict") if not isinstance(entry, dict) or not entry.get(key)]
         if lacking:
             raise AtlasError(f"{path}: a claim lacks '{lacking[0]}'; run `dvc repro compare`")
-        values, intervals, sizes = (_by_measure(path, entry, key) for key in ("values", "interval", "n"))
+        parts = (_by_measure(path, entry, key) for key in ("values", "interval", "n", "seeds"))
+        values, intervals, sizes, seeds = parts
         claims.append(
             Claim(
                 text=str(entry["claim"]),
@@ -60,7 +62,8 @@ def collect_claims(root: Path) -> list[Claim]:
                         measure,
                         words(values.get(measure), " / "),
                         words(intervals.get(measure), " to "),
-                        words(_once(sizes.get(measure)), " / "),
+                        words(_once(sizes.get(measure)), " / ")
+                        + (f", {seeds[measure]} seeds" if seeds.get(measure) else ""),
                     )
                     for measure in dict.fromkeys([*values, *intervals, *sizes])
                 ],
