@@ -126,7 +126,7 @@ function tell() {
     input.value = explorer.code[i];
     input.nextElementSibling.textContent = short(explorer.code[i]);
   }
-  const shown = explorer.order.slice(0, 8).map((i) => `z${i + 1} = ${short(explorer.code[i])}`);
+  const shown = explorer.order.slice(0, 8).map((i) => `z${i + 1}\u00a0=\u00a0${short(explorer.code[i])}`);
   find("#words").textContent = shown.join(", ") + (explorer.latent_dim > 8 ? ", …" : "");
   const of = explorer.conditional ? `, label ${explorer.classes[explorer.label]}` : "";
   picture.setAttribute("aria-label", `Image decoded from ${find("#words").textContent}${of}`);
