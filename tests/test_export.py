@@ -3,8 +3,11 @@
 import base64
 import hashlib
 import io
+import json
+import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +15,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tests.conftest import Build, Noise
+from tests.conftest import PARAMS, Build, Noise
 
 import export as stage
 from atlas import runtime
 from atlas.errors import AtlasError
 from atlas.models.base import Shape
-from atlas.onnx_export import export
+from atlas.onnx_export import KEPT, export
+from atlas.store import save_model
+from atlas.training.optimisers import KEYS
 
 # A member of each kind of network and of each way to a code.
 KINDS: list[tuple[str, Shape, dict[str, Any]]] = [
@@ -66,6 +71,82 @@ def test_the_file_is_whole_valid_and_says_nothing_of_this_machine(make: Build) -
     assert str(Path(__file__).parents[1]).encode() not in content and b".py" not in content
     with pytest.raises(ValueError, match="found 'discriminator'"):
         export(make("cgan"), "discriminator")
+
+
+def test_weights_keep_so_many_bits_and_no_more(make: Build) -> None:
+    model = make("ae", latent_dim=3)
+    proto = onnx.load_from_string(export(model, "decoder"))
+    exact = {f"model.{name}": weights.detach().numpy() for name, weights in model.named_parameters()}
+    floats = [weights for weights in proto.graph.initializer if weights.data_type == onnx.TensorProto.FLOAT]
+    assert exact.keys() & {weights.name for weights in floats}
+    for weights in floats:
+        kept = onnx.numpy_helper.to_array(weights)
+        assert not (kept.reshape(-1).view(np.uint32) & ((1 << (23 - KEPT)) - 1)).any()
+        if weights.name in exact:
+            np.testing.assert_allclose(kept, exact[weights.name], rtol=2.0 ** -(KEPT + 1), atol=0)
+
+
+@pytest.fixture
+def home(make: Build, noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two trained runs on noise, which is the working directory, and settings that name them."""
+    data, test = tmp_path / "data" / "noise", noise(40)
+    data.mkdir(parents=True)
+    classes = [str(digit) for digit in range(10)]
+    counts = dict.fromkeys(("train", "validation", "test"), 40)
+    about = {"name": "noise", "shape": [1, 16, 16], "classes": classes, "counts": counts}
+    (data / "dataset.json").write_text(json.dumps(about))
+    np.save(data / "test_images.npy", test.images.numpy())
+    np.save(data / "test_labels.npy", test.labels.numpy().astype(np.uint8))
+    runs = {}
+    for key, name in (("noise_cvae", "cvae"), ("noise_gan", "gan")):
+        arguments = {word: value for word, value in PARAMS["models"][name].items() if word not in KEYS}
+        arguments |= {"width": 0.125, "latent_dim": 3}
+        folder = tmp_path / "outputs" / "models" / key
+        folder.mkdir(parents=True)
+        model = make(name, latent_dim=3)
+        save_model(model, folder, run=key, dataset="noise", name=name, classes=classes, arguments=arguments)
+        runs[key] = SimpleNamespace(key=key, dataset="noise")
+    settings = SimpleNamespace(runs=runs, run=runs.__getitem__)
+    monkeypatch.setattr(stage.settings_file, "load", lambda: settings)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stage_main(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["export.py", *names])
+    stage.main()
+
+
+def test_one_stage_exports_all_runs_or_those_that_are_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = home / "outputs" / "onnx" / "no_longer_a_run"
+    gone.mkdir(parents=True)
+    stage_main(monkeypatch, "noise_gan")
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["noise_gan", "outputs/onnx"]
+    assert {path.name for path in (home / "outputs" / "onnx").iterdir()} == {"noise_gan", "no_longer_a_run"}
+    alone = (home / "outputs" / "onnx" / "noise_gan" / "decoder.onnx").read_bytes()
+
+    stage_main(monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("noise_cvae: decoder and encoder, ") and lines[0].endswith("(1 of 2)")
+    assert lines[1].startswith("noise_gan: decoder, ") and lines[1].endswith("(2 of 2)")
+    written = {path.relative_to(home / "outputs" / "onnx").as_posix() for path in home.glob("outputs/onnx/*/*")}
+    both = ("decoder.onnx", "explorer.json", "map.png")
+    expected = {f"{run}/{name}" for run in ("noise_cvae", "noise_gan") for name in both}
+    assert written == expected | {"noise_cvae/encoder.onnx"} and not gone.exists()
+    # The same bytes whatever was exported before it.
+    assert (home / "outputs" / "onnx" / "noise_gan" / "decoder.onnx").read_bytes() == alone
+
+
+def test_an_export_that_fails_leaves_what_was_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage_main(monkeypatch)
+    before = {path: path.read_bytes() for path in (home / "outputs" / "onnx").rglob("*.*")}
+    (home / "outputs" / "models" / "noise_gan" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(AtlasError, match="train@noise_gan"):
+        stage_main(monkeypatch)
+    assert {path: path.read_bytes() for path in (home / "outputs" / "onnx").rglob("*.*")} == before
+    assert [path.name for path in (home / "outputs").iterdir() if path.name.startswith(".")] == []
 
 
 def test_what_goes_with_the_networks(make: Build, noise: Noise) -> None:

@@ -1,5 +1,6 @@
 """The gallery opened from disk in a real browser: nothing is missing, films play, the table sorts, filters filter."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     write_outputs(root)
+    claim = {"claim": "one beats another", "runs": ["mnist_cvae_2", "mnist_ae_2"], "verdict": "holds"}
+    claim |= {"values": {"frechet": [12.0625, 31.25]}, "interval": {"frechet": [-20.5, -18.25]}, "why": "it is lower"}
+    (root / "results").mkdir()
+    (root / "results" / "comparison.json").write_text(json.dumps({"claims": [claim]}))
     build(root, root / "a folder" / "gallery")
     return root / "a folder" / "gallery"
 
@@ -71,6 +76,22 @@ def test_filters_leave_what_was_asked_for(chromium: Browser, folder: Path) -> No
         page.locator("#filters label", has_text="mnist").click()
         page.locator("#filters label", has_text="cvae").click()
         assert runs(page, ".results tbody tr") == ["mnist_cvae_2", "digits_cvae_2"]
+        assert complaints == []
+
+
+def test_a_claim_is_a_row_that_opens_on_its_numbers(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html", 390) as (page, complaints):
+        row = page.locator(".claims summary")
+        assert row.is_visible() and "Holds" in row.inner_text()
+        interval, reason = page.get_by_text("-20.5 to -18.25"), page.get_by_text("It is lower.")
+        assert not interval.is_visible() and not reason.is_visible()
+        row.press("Enter")
+        assert interval.is_visible() and reason.is_visible() and page.get_by_text("12.06 / 31.25").is_visible()
+        assert page.evaluate(OVERFLOW) == 0
+        tops = [page.locator(part).bounding_box() for part in ("#results", "#runs", "#claims")]
+        assert [box["y"] for box in tops if box] == sorted(box["y"] for box in tops if box)
+        page.locator(".claims p a").first.click()
+        page.wait_for_url("**/mnist_cvae_2.html")
         assert complaints == []
 
 
