@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -22,7 +23,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     write_outputs(root)
-    claim = {"claim": "one beats another", "runs": ["mnist_cvae_2", "mnist_ae_2"], "verdict": "holds"}
+    claim: dict[str, Any] = {"claim": "one beats another", "runs": ["mnist_cvae_2", "mnist_ae_2"], "verdict": "holds"}
     claim |= {"values": {"frechet": [12.0625, 31.25]}, "interval": {"frechet": [-20.5, -18.25]}, "why": "it is lower"}
     (root / "results").mkdir()
     (root / "results" / "comparison.json").write_text(json.dumps({"claims": [claim]}))
