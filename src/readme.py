@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageSequence
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
 from atlas.show.gain import gain
+from atlas.show.variances import estimator_variances
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
@@ -26,7 +28,7 @@ FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
-    for name in ("table", "claims"):
+    for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
@@ -36,7 +38,9 @@ def main() -> None:
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
     gain(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
-    print(f"README.md: table, claims and {len(SHOWN)} pictures")
+    metrics = json.loads(need(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
+    estimator_variances(PICTURES / "estimator_variance.png", metrics)
+    print(f"README.md: tables, claims and {len(SHOWN) + 2} pictures")
 
 
 def put(text: str, name: str, content: str) -> str:
