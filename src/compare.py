@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import hashlib
 import json
 import zipfile
 from collections import Counter
@@ -23,7 +24,7 @@ Table = dict[str, dict[str, float | int]]
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     settings = settings_file.load()
-    table = {run: read_metrics(run) for run in settings.runs}
+    table = {run: read_metrics(run) | read_imagenet(run) for run in settings.runs}
     judges = {
         name: read_json(Path("outputs/judges") / name / "judge.json", f"train_judge@{name}")
         for name in dict.fromkeys(run.dataset for run in settings.runs.values())
@@ -69,6 +70,13 @@ def read_metrics(run: str) -> dict[str, float | int]:
         if not known(name):
             raise AtlasError(f"outputs/metrics/{run}.json: measure '{name}' is not in src/atlas/measures/catalogue.py")
     return found
+
+
+def read_imagenet(run: str) -> dict[str, float | int]:
+    """Read what `src/imagenet.py` measured of a run's present network; nothing where it has not."""
+    about = read_json(RESULTS / "imagenet.json", "nothing: it comes with the repository").get(run, {})
+    weights = need(Path("outputs/models") / run / "weights.safetensors", f"train@{run}").read_bytes()
+    return about["measures"] if about.get("of") == hashlib.sha256(weights).hexdigest() else {}
 
 
 def read_each(run: str) -> dict[str, np.ndarray]:

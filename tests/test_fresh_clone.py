@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,27 @@ def test_one_run_without_network(clone: Path) -> None:
     assert "outputs/gallery/index.html" in said
     assert (clone / "outputs" / "samples" / "digits_cvae_2" / "transfer.png").exists()
     assert (clone / "outputs" / "animations" / "digits_cvae_2" / "all.mp4").exists()
+
+
+@pytest.mark.slow
+def test_another_seed_is_an_experiment_that_compare_can_use(clone: Path) -> None:
+    """The README's commands for other seeds, of the one run that needs no network."""
+    run(clone, "make", "repro", "SCALE=smoke", "RUNS=digits_cvae_2")
+    own = json.loads((clone / "outputs" / "metrics" / "digits_cvae_2.json").read_text())
+    before = run(clone, "git", "status", "--short")
+    run(clone, "dvc", "exp", "run", "--queue", "-S", "seed=2", "evaluate@digits_cvae_2")
+    run(clone, "dvc", "queue", "start", "-j", "2")
+    for _ in range(600):
+        if not re.search("Queued|Running", status := run(clone, "dvc", "queue", "status")):
+            break
+        time.sleep(1)
+    assert "Success" in status, status + run(clone, "dvc", "queue", "logs", "--all")
+    # It was trained elsewhere: here, nothing has changed.
+    assert run(clone, "git", "status", "--short") == before
+    run(clone, "python", "src/seeds.py")
+    gathered = json.loads((clone / "results" / "seeds.json").read_text())["digits_cvae_2"]["seeds"]
+    assert list(gathered) == ["2"] and gathered["2"].keys() == own.keys()
+    assert gathered["2"]["nelbo"] != own["nelbo"] and gathered["2"]["frechet_floor"] == own["frechet_floor"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ _ALL = (
             "features, polynomial of degree 3; zero on average where the two are alike, whatever the sample size", 2),
     Measure("kernel_floor", "kernel's floor", "", "lower", "the same distance between training images and test "
             "images", 2),
+    Measure("imagenet_kernel", "ImageNet kernel", "", "lower", "the same kernel distance in the features of a network "
+            "that this project did not train, EfficientNet-Lite0 of ImageNet (Tan and Le 2019); an optional extra: "
+            "a model that had only learnt to please the judge would be found out", 3),
+    Measure("imagenet_kernel_floor", "its floor", "", "lower", "the same distance between training images and test "
+            "images", 3),
     Measure("precision", "precision", "share", "higher", "share of samples within the reach of some test image, that "
             "of its 5th nearest neighbour, in the judge's features (Kynkaanniemi et al. 2019)", 3),
     Measure("recall", "recall", "share", "higher", "share of test images within the reach of some sample "
