@@ -29,11 +29,11 @@ SECONDS = {
     "animate": 4.0,
     "evaluate": 35.0,
     "compare": 1.0,
-    "export": 10.0,
+    "export": 6.0,
     "gallery": 4.0,
 }
 SECONDS_PER_FRAME = 0.13
-SECONDS_PER_RUN = {"export": 3.0, "gallery": 0.5}
+SECONDS_PER_RUN = {"export": 4.0, "gallery": 1.0}
 DVC_SECONDS = 0.3
 WARM_UP, TIMED = 2, 4
 
