@@ -25,6 +25,10 @@ SETTINGS = settings_file.load(ROOT / "params.yaml")
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 28, 28)}
 
+DOOR = ROOT / "src" / "atlas" / "__init__.py"
+"""Whoever imports of atlas imports it, but it imports nothing until `atlas.load` is called, which no stage does
+(tests/test_trained.py holds both to that)."""
+
 
 def imports(file: Path) -> set[Path]:
     """The project's files that a file imports, at its top or inside a function."""
@@ -48,7 +52,7 @@ def closure(*files: Path) -> set[str]:
     while waiting:
         file = waiting.pop()
         seen.add(file)
-        waiting |= imports(file) - seen
+        waiting |= imports(file) - seen - {DOOR}
     return {str(file.relative_to(ROOT)) for file in seen if len(ast.parse(file.read_text()).body) > 1}
 
 
@@ -99,7 +103,7 @@ def test_a_stage_lists_exactly_the_files_that_it_imports(stage: str, model: str)
 
 def test_every_stage_script_is_a_stage_or_a_helper() -> None:
     scripts = {path.stem for path in (ROOT / "src").glob("*.py")}
-    assert scripts - set(PIPELINE["stages"]) == {"imagenet", "parallel", "plan", "readme", "seeds"}
+    assert scripts - set(PIPELINE["stages"]) == {"imagenet", "parallel", "plan", "readme", "restyle", "seeds"}
 
 
 def test_outputs_lie_where_git_does_not_look() -> None:

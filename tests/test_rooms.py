@@ -35,6 +35,16 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         ["pydantic", "matplotlib", "pathlib"],
     ),
     ("atlas.runtime", ["atlas.errors", "atlas.files"], ["torch", "numpy"]),
+    ("atlas.source", ["atlas.errors", "atlas.files"], ["torch", "numpy", "pickle"]),
+    (
+        "atlas.trained",
+        [
+            "atlas.models.base",
+            *(f"atlas.{name}" for name in ("errors", "inversion", "latent", "settings", "source", "store")),
+        ],
+        ["dvc", "matplotlib", "PIL", "pydantic"],
+    ),
+    ("atlas.drawing", ["atlas.errors"], ["torch", "matplotlib"]),
     ("atlas.nn.losses", [], ["numpy"]),
     ("atlas.nn.layers", [], ["numpy"]),
     ("atlas.nn", ["atlas.nn.*"], ["numpy", "pydantic", "ruamel", "matplotlib"]),

@@ -71,6 +71,7 @@ CLAIMS = (
             Evidence("sharpness", "nearer 1"),
             Evidence("label_accuracy", "not lower"),
             Evidence("frechet", "printed"),
+            Evidence("imagenet_kernel", "printed"),
             Evidence("reconstruction_mse", "printed"),
         ),
     ),

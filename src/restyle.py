@@ -1,0 +1,73 @@
+"""Take an image file of your own and write its style in every label, by a trained run."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+import atlas
+from atlas.device import machine
+from atlas.drawing import picture
+from atlas.errors import AtlasError, run_stage
+from atlas.latent import to_bytes
+from atlas.measures.judge import Judge
+from atlas.show.restyled import restyled
+from atlas.source import Source
+from atlas.store import load_weights
+from atlas.trained import Trained
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="Digits may be drawn dark on light or light on dark, and of any size."
+    )
+    parser.add_argument("run", help="a trained run of a conditional model, such as mnist_cvae_gan_8")
+    parser.add_argument("image", type=Path, help="an image file, of any size and format that Pillow reads")
+    parser.add_argument("--label", help="what the image shows, by name or number; else the data set's judge reads it")
+    parser.add_argument("--output", type=Path, default=Path("restyled.png"), help="the picture to write (%(default)s)")
+    parser.add_argument("--source", default=".", help="a checkout's folder or the Git address of one (%(default)s)")
+    options = parser.parse_args()
+    if options.output.suffix.lower() != ".png":
+        raise AtlasError(f"--output: found '{options.output}'; allowed: a name that ends in .png")
+    trained = atlas.load(options.run, options.source, str(machine().device))
+    trained.require_labels()
+    image = picture(options.image, trained.shape)
+    if options.label is None:
+        own, sure = read(trained, options.source, image)
+        said = f"read as {trained.classes[own]} ({sure:.0%} sure; --label says otherwise)"
+    else:
+        own = trained.label(options.label)
+        said = f"given as {trained.classes[own]}"
+    styles = to_bytes(torch.from_numpy(trained.transfer(image, own)[0]))
+    title = f"{options.run} · the style of {options.image.name} ({trained.classes[own]}) in every label"
+    restyled(options.output, image, styles[own], styles, trained.classes, own, title)
+    print(f"{options.image}: {said}; its style in {len(styles)} labels in {options.output}")
+
+
+@torch.no_grad()
+def read(trained: Trained, source: str, image: np.ndarray) -> tuple[int, float]:
+    """Return the label that the data set's judge reads in an image, uint8 [C, H, W], and its probability.
+
+    Raises:
+        AtlasError: if there is no judge to be had.
+    """
+    file, stage = "weights.safetensors", f"train_judge@{trained.dataset}"
+    folder = Source(source).take(f"outputs/judges/{trained.dataset}", (file,))
+    if folder is None:
+        raise AtlasError(f"no judge of {trained.dataset} to read the label; give --label, or run `dvc repro {stage}`")
+    try:
+        # As wide as it was trained, whatever the scale of params.yaml says by now.
+        width = len(load_file(folder / file)["layers.0.weight"])
+    except (OSError, SafetensorError, KeyError):
+        width = 1  # what is wrong with the file, load_weights says
+    judge = Judge(trained.shape, len(trained.classes), width).eval()
+    load_weights(judge, folder / file, stage)
+    chances = judge(torch.from_numpy(image)[None] / 255).softmax(1)[0]
+    return int(chances.argmax()), float(chances.max())
+
+
+if __name__ == "__main__":
+    run_stage(main)
