@@ -35,7 +35,7 @@ $(STAMP): requirements.txt
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
 	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
 	@python src/parallel.py $(if $(JOBS),--jobs $(JOBS)) $(RUNS)
-	@$(if $(RUNS),python src/gallery.py --partial,echo "open outputs/gallery/index.html in a browser")
+	@$(if $(RUNS),python src/export.py $(RUNS) && python src/gallery.py --partial,echo "open outputs/gallery/index.html in a browser")
 
 plan: env ## what `make repro` would do and cost, without doing it; takes SCALE and RUNS too
 	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)

@@ -3,10 +3,12 @@
 import argparse
 from pathlib import Path
 
-from atlas import settings
-from atlas.errors import run_stage
+from atlas import runtime, settings
+from atlas.errors import AtlasError, run_stage
 from atlas.measures.catalogue import MEASURES
-from atlas.show import gallery, gallery_outputs
+from atlas.show import gallery, gallery_claims, gallery_outputs
+
+CACHE = Path(".cache")
 
 
 def main() -> None:
@@ -20,9 +22,15 @@ def main() -> None:
     root = Path()
     runs = gallery_outputs.collect(root, {key: params.flat(key) for key in params.runs}, partial)
     judges = gallery_outputs.collect_judges(root, [run.dataset for run in runs], partial)
-    claims = gallery_outputs.collect_claims(root)
+    claims = gallery_claims.collect_claims(root)
     folder = root / "outputs" / "gallery"
-    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed)
+    live = None
+    if any(run.explorer for run in runs):
+        try:
+            live = runtime.fetch(CACHE)
+        except AtlasError as error:
+            print(f"the latent explorers will show maps drawn beforehand: {error}")
+    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed, live)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder / 'index.html'}: {len(runs)} runs, {size / 1e6:.1f} MB in the folder")
 

@@ -19,7 +19,8 @@ from atlas.jobs import PER_RUN, cores, default_jobs
 from atlas.settings import SCALES, Run, Settings, known
 
 PARAMS = Path("params.yaml")
-# Seconds on two quiet cores, start-up included; animate's grow with the frames, and the others are minor.
+# Seconds on two quiet cores, start-up included; animate's grow with the frames, export's and the gallery's with the
+# runs, and the others are minor.
 SECONDS = {
     "download": 12.0,
     "train_judge": 8.0,
@@ -28,9 +29,11 @@ SECONDS = {
     "animate": 4.0,
     "evaluate": 35.0,
     "compare": 1.0,
+    "export": 6.0,
     "gallery": 4.0,
 }
 SECONDS_PER_FRAME = 0.13
+SECONDS_PER_RUN = {"export": 4.0, "gallery": 1.0}
 DVC_SECONDS = 0.3
 WARM_UP, TIMED = 2, 4
 
@@ -128,6 +131,8 @@ def estimate(settings: Settings, stages: list[str], jobs: int) -> dict[str, floa
             costs[stage] += judging_seconds(settings, name)
         elif kind == "animate":
             costs[stage] += SECONDS_PER_FRAME * settings.run(name).train.frames
+        else:
+            costs[stage] += SECONDS_PER_RUN.get(kind, 0.0) * len(settings.runs)
         if kind in PER_RUN:
             costs[stage] /= jobs
     return costs

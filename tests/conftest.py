@@ -1,12 +1,14 @@
 """What several tests share: the real params.yaml, members built small, and splits of noise."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 
 from atlas.datasets import Split
@@ -70,3 +72,16 @@ def noise() -> Noise:
 @pytest.fixture
 def cpu() -> Machine:
     return Machine(torch.device("cpu"), bfloat16=False)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A real browser, Chromium or its like, without a window."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser on PATH ({', '.join(names)})")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

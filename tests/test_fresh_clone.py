@@ -90,6 +90,7 @@ def test_make_repro_does_everything_once(clone: Path) -> None:
     assert {stage.split("@")[1] for stage in again if "@" in stage} == {"mnist_vae_2"}
     assert again - {f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "evaluate")} == {
         "compare",
+        "export",
         "gallery",
     }
     params.write_text(before.replace("fps: 10", "fps: 12"))

@@ -1,6 +1,8 @@
 """The gallery: all that the runs wrote is in its folder, nothing else is needed, and it says what is missing."""
 
+import base64
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -25,8 +27,9 @@ from atlas.errors import AtlasError
 from atlas.measures.catalogue import MEASURES
 from atlas.show import gallery
 from atlas.show.animations import load_frames
+from atlas.show.gallery_claims import Claim, Evidence, collect_claims
 from atlas.show.gallery_curves import BOTTOM, LEFT, RIGHT, TOP, panels
-from atlas.show.gallery_outputs import Claim, Medium, RunPage, collect, collect_claims, collect_judges
+from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ NUMBERS: dict[str, dict[str, float]] = {
     "digits_cvae_2": {"rate": 0.0, "frechet": 40.5, "label_accuracy": 0.5},
 }
 
+RUNTIME = {"script": b"var ort;", "module": b"export default 0;", "binary": b"\0asm"}
+
 
 def write_film(path: Path, images: np.ndarray) -> None:
     """H.264 of uint8 images [N, H, W], even H and W."""
@@ -84,7 +89,7 @@ def write_outputs(root: Path) -> None:
         for folder in (samples, films, model, outputs / "metrics", outputs / "judges" / settings["dataset"]):
             folder.mkdir(parents=True, exist_ok=True)
         captions = []
-        for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("map_10", 5)):
+        for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("set_9", 5), ("set_10", 5)):
             rows = digits[number : number + 4 * columns].reshape(4, columns, 8, 8)
             Image.fromarray(rows.transpose(0, 2, 1, 3).reshape(32, columns * 8)).save(samples / f"{name}.png")
             captions.append(
@@ -95,7 +100,8 @@ def write_outputs(root: Path) -> None:
                 }
             )
         (samples / "captions.json").write_text(json.dumps(captions))
-        (samples / "losses.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (samples / "samples.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (films / "all.gif").write_bytes(b"GIF89a")
         names = ["all"] if settings["model"] == "ae" else ["all", "label_3", "label_30"]
         for place, name in enumerate(names):
             enlarged = digits[place : place + 6].repeat(8, axis=1).repeat(8, axis=2)
@@ -116,16 +122,30 @@ def write_outputs(root: Path) -> None:
         labels = [""] if settings["model"] == "ae" else ["a", "b", "c"]
         frames = digits[number : number + 2 * len(labels) * 9].reshape(2, len(labels), 3, 3, 1, 8, 8)
         np.savez(model / "frames.npz", steps=np.array([0, 9]), images=frames, labels=np.array(labels), kind="map")
+        write_networks(outputs / "onnx" / key, labels)
         (outputs / "metrics" / f"{key}.json").write_text(json.dumps(NUMBERS[key]))
         judge = {"test_accuracy": 0.98765, "test_images": 360, "dataset": settings["dataset"]}
         (outputs / "judges" / settings["dataset"] / "judge.json").write_text(json.dumps(judge))
 
 
-def build(root: Path, folder: Path) -> dict[str, bytes]:
+def write_networks(folder: Path, labels: list[str]) -> None:
+    """What stage export writes, with words in the place of networks."""
+    folder.mkdir(parents=True)
+    about = {"shape": [1, 8, 8], "classes": labels, "conditional": len(labels) > 1, "latent_dim": 2, "side": 3}
+    about |= {"centre": [0.0, 0.0], "spread": [1.0, 1.0], "order": [1, 0], "reach": 2.0, "images": []}
+    (folder / "explorer.json").write_text(json.dumps(about))
+    (folder / "decoder.onnx").write_bytes(b"no network")
+    if len(labels) > 1:
+        (folder / "encoder.onnx").write_bytes(b"nor this")
+    shades = np.arange(len(labels) * 9, dtype=np.uint8).reshape(-1, 3) * 9
+    Image.fromarray(shades.repeat(8, axis=0).repeat(8, axis=1)).save(folder / "map.png")
+
+
+def build(root: Path, folder: Path, runtime: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """The gallery's files by their place in its folder."""
     runs = collect(root, RUNS)
     judges = collect_judges(root, [run.dataset for run in runs])
-    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7)
+    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime)
     return files(folder)
 
 
@@ -178,7 +198,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("built") / "gallery"
-    build(root, place)
+    build(root, place, RUNTIME)
     return place
 
 
@@ -205,22 +225,28 @@ def copy(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_picture_and_film_is_copied_byte_for_byte(root: Path, folder: Path, pages: dict[str, Page]) -> None:
-    written = [*(root / "outputs").glob("samples/*/*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
-    assert len(written) == 12 + 1 + 3 + 3
+def test_every_picture_and_film_is_copied_byte_for_byte_and_nothing_else(
+    root: Path, folder: Path, pages: dict[str, Page]
+) -> None:
+    """But the losses, of which the page draws its own curves, and one label's map, which the explorer shows."""
+    written = [*(root / "outputs").glob("samples/*/s*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
+    assert len(written) == 9 + 1 + 3 + 3
     for path in written:
         assert (folder / "media" / path.parent.name / path.name).read_bytes() == path.read_bytes()
     for key, page in pages.items():
         shown = {attributes["src"] for tag in ("img", "video") for attributes, _ in page.all(tag)}
-        assert shown == {f"media/{key}/{path.name}" for path in written if path.parent.name == key}
+        names = [path.name for path in written if path.parent.name == key]
+        assert shown == {f"media/{key}/{name}" for name in [*names, "explorer.png"]}
     others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in written}
-    assert others == {"thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg", "losses.svg"}
+    assert others == {"explorer.png", "thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg"}
 
 
 def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, pages: dict[str, Page]) -> None:
     last = pages["digits_cvae_2"]
     for attributes, _ in last.all("img"):
         assert attributes["alt"]
+        if attributes.get("id") == "drawn":
+            continue
         with Image.open(root / "outputs" / "samples" / "digits_cvae_2" / Path(str(attributes["src"])).name) as image:
             assert (int(str(attributes["width"])), int(str(attributes["height"]))) == image.size
     for attributes, _ in last.all("video"):
@@ -229,13 +255,37 @@ def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, 
         assert {"muted", "loop", "controls", "playsinline"} <= set(attributes)
         assert "autoplay" not in attributes and attributes["preload"] == "none"
         assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".jpg")
-    shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")]
-    # The losses last among the pictures: the page's own curves tell them.
-    assert shown == ["samples.png", "map_9.png", "map_10.png", "losses.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
-    labels = [words for a, words in last.all("input") if str(a["name"]).startswith("label-")]
+    shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")][1:]
+    assert shown == ["samples.png", "set_9.png", "set_10.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
+    labels = [words for a, words in last.all("input") if str(a.get("name")).startswith("label-")]
     assert labels == ["9", "10", "3", "30"]
-    shelves = [words for a, words in page.all("input") if a["name"] == "shelf"]
+    shelves = [words for a, words in page.all("input") if a.get("name") == "shelf"]
     assert shelves == ["Samples", "Training"]
+
+
+def test_networks_and_their_runtime_are_scripts_that_only_set_a_variable(folder: Path) -> None:
+    def read(name: str, variable: str) -> dict[str, Any]:
+        return json.loads((folder / name).read_text().removeprefix(f"globalThis.{variable} = ").removesuffix(";\n"))
+
+    def unpacked(text: str) -> bytes:
+        return gzip.decompress(base64.b64decode(text))
+
+    networks = read("networks/mnist_cvae_2.js", "atlasNetworks")
+    # Every fourth byte, from the first, the second, the third, the fourth.
+    assert unpacked(networks["decoder"]) == b"nerotk wno"
+    assert unpacked(networks["encoder"]) == b"ntohri s"
+    assert set(read("networks/mnist_ae_2.js", "atlasNetworks")) == {"decoder", "images"}
+    runtime = read("assets/ort-binary.js", "atlasRuntime")
+    assert {name: unpacked(text) for name, text in runtime.items()} == {
+        name: RUNTIME[name] for name in ("module", "binary")
+    }
+    assert (folder / "assets" / "ort.wasm.min.js").read_bytes() == RUNTIME["script"]
+
+
+def test_without_the_runtime_no_network_is_written(root: Path, tmp_path: Path) -> None:
+    written = build(root, tmp_path / "gallery")
+    assert not [name for name in written if name.startswith(("networks/", "assets/ort"))]
+    assert b"data-networks" not in written["mnist_ae_2.html"] and "media/mnist_ae_2/explorer.png" in written
 
 
 def test_posters_show_the_end_of_their_films_and_thumbnails_the_last_frame(root: Path, folder: Path) -> None:
@@ -294,21 +344,36 @@ def test_runs_follow_each_other(pages: dict[str, Page]) -> None:
     assert towards(pages[keys[0]], "prev") == towards(pages[keys[-1]], "next") == set()
 
 
-def test_claims_come_with_their_verdicts(copy: Path) -> None:
+def test_claims_are_rows_by_statement_with_their_numbers_and_reasons_behind(copy: Path) -> None:
     claim: dict[str, Any] = {
         "claim": "a is better",
         "runs": ["mnist_ae_2", "gone"],
-        "values": {"mnist_ae_2": 0.123456, "gone": 2},
+        "values": {"frechet": [0.123456, 12345.6], "no_such": [2]},
     }
-    claim |= {"n": 10000, "interval": [0.25, 0.5], "verdict": "holds", "why": "zero lies outside"}
+    claim |= {"n": {"frechet": [10000, 10000], "no_such": [5, 6]}, "interval": {"frechet": [0.25, 0.5]}}
+    claim["seeds"] = {"frechet": 3}
+    claim |= {"verdict": "holds", "why": "zero lies outside; a second reason"}
+    again, other = {**claim, "runs": [], "verdict": "not run"}, {"claim": "b is worse", "verdict": "fails"}
     (copy / "results").mkdir()
-    (copy / "results" / "comparison.json").write_text(json.dumps({"claims": [claim]}))
+    place = copy / "results" / "comparison.json"
+    place.write_text(json.dumps({"claims": [claim, again, other]}))
+    first, *_ = collect_claims(copy)
+    assert first.evidence == [
+        Evidence("frechet", "0.1235 / 12,346", "0.25 to 0.5", "10,000, 3 seeds"),
+        Evidence("no_such", "2", "", "5 / 6"),
+    ]
     text = build(copy, copy / "gallery")["index.html"].decode()
-    for words in ("A is better", "Holds", "Zero lies outside", "0.1235", "Interval 0.25 to 0.5", "n = 10,000"):
+    for words in ("Not run", "Zero lies outside.", "A second reason.", "0.25 to 0.5", ">distance<", ">no such<"):
         assert words in text
     assert 'href="mnist_ae_2.html">mnist_ae_2</a>, <span class="key">gone</span>' in text
-    (copy / "results" / "comparison.json").write_text(json.dumps({"claims": [{"claim": "a"}]}))
+    page = Page(text)
+    assert [words for _, words in page.all("h3") if "is" in words.split()] == ["A is better", "B is worse"]
+    assert text.index('id="results"') < text.index('id="runs"') < text.index('id="claims"')
+    place.write_text(json.dumps({"claims": [{"claim": "a"}]}))
     with pytest.raises(AtlasError, match=r"comparison\.json: a claim lacks 'verdict'"):
+        collect_claims(copy)
+    place.write_text(json.dumps({"claims": [{**claim, "n": [5]}]}))
+    with pytest.raises(AtlasError, match=r"comparison\.json: the 'n' of a claim is a list"):
         collect_claims(copy)
 
 
@@ -316,7 +381,7 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
     folder: Path, page: Page, pages: dict[str, Page]
 ) -> None:
     for name, content in files(folder).items():
-        if name.endswith((".html", ".css", ".js")):
+        if name.endswith((".html", ".css", ".js")) and not name.startswith(("assets/ort", "networks/")):
             assert not re.search(rb"(https?:)?//[a-z]|@import|url\(|fetch\(|import\(", content), name
     used = set()
     for each in (page, *pages.values()):
@@ -324,8 +389,8 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
         assert len(ids) == len(set(ids))
         for _, attributes, _ in each.elements:
             assert not {"srcset", "action", "data"} & set(attributes)
-            for name in ("src", "href", "poster"):
-                address = attributes.get(name)
+            loaded = f"{attributes.get('data-runtime', '')} {attributes.get('data-networks', '')}".split()
+            for address in [*(attributes.get(name) for name in ("src", "href", "poster")), *loaded]:
                 if address and address.startswith("#"):
                     assert address[1:] in ids
                 elif address and address != "data:,":
@@ -335,7 +400,7 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
 
 
 def test_same_outputs_same_bytes(root: Path, folder: Path, tmp_path: Path) -> None:
-    again = build(root, tmp_path / "elsewhere" / "gallery")
+    again = build(root, tmp_path / "elsewhere" / "gallery", RUNTIME)
     assert again == files(folder)
     assert not any(str(root).encode() in content for content in again.values())
 
@@ -358,7 +423,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     )
     spiteful = [replace(CATALOGUE[0], title=hostile, unit=hostile, description=hostile)]
     judges = {hostile: {"test_accuracy": 0.5, hostile: 1}}
-    claims = [Claim(hostile, hostile, hostile, [hostile], hostile, hostile, hostile)]
+    claims = [Claim(hostile, hostile, [hostile], [Evidence(*[hostile] * 4)], [hostile])]
     plain = replace(run, key="y", dataset="d", model="m")
     gallery.build(tmp_path / "gallery", [run, plain], judges, claims, spiteful, hostile, 0)
     for name in ("index.html", "x.html"):
@@ -376,6 +441,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
         ("samples/mnist_cvae_2/samples.png", "sample@mnist_cvae_2"),
         ("animations/mnist_cvae_2/label_3.mp4", "animate@mnist_cvae_2"),
         ("judges/digits/judge.json", "train_judge@digits"),
+        ("onnx/mnist_cvae_2/decoder.onnx", "dvc repro export"),
     ],
 )
 def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command: str) -> None:
@@ -396,6 +462,8 @@ def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command
         ("samples/mnist_ae_2/captions.json", b'[{"file": "samples.png", "title": "No alt"}]', "lacks 'alt'"),
         ("models/mnist_ae_2/history.csv", b"epoch,split\n1,train\n", "'step'"),
         ("judges/mnist/judge.json", b"{}", "'test_accuracy'"),
+        ("onnx/mnist_ae_2/explorer.json", b"{", "is not JSON"),
+        ("onnx/mnist_ae_2/explorer.json", b"{}", "lacks 'shape'"),
     ],
 )
 def test_a_spoilt_output_is_one_line(copy: Path, spoilt: str, content: bytes, complaint: str) -> None:
@@ -406,16 +474,20 @@ def test_a_spoilt_output_is_one_line(copy: Path, spoilt: str, content: bytes, co
 
 
 def test_partial_shows_what_is_there(copy: Path) -> None:
-    for kind in ("samples", "animations", "models"):
+    for kind in ("samples", "animations", "models", "onnx"):
         shutil.rmtree(copy / "outputs" / kind / "mnist_ae_2")
     (copy / "outputs" / "metrics" / "mnist_ae_2.json").unlink()
     shutil.rmtree(copy / "outputs" / "animations" / "mnist_cvae_2")
     (copy / "outputs" / "metrics" / "mnist_cvae_2.json").unlink()
     runs = collect(copy, RUNS, partial=True)
     assert [run.key for run in runs] == ["mnist_cvae_2", "digits_cvae_2"]
-    assert len(runs[0].pictures) == 4 and not runs[0].animations and not runs[0].numbers
+    assert len(runs[0].pictures) == 3 and not runs[0].animations and not runs[0].numbers
     gallery.build(copy / "gallery", runs, {}, [], CATALOGUE, "smoke", 0)
     assert "Not evaluated yet." in (copy / "gallery" / "mnist_cvae_2.html").read_text()
+    # Where no explorer shows them, the maps of one label are there.
+    shutil.rmtree(copy / "outputs" / "onnx")
+    (without, _) = collect(copy, RUNS, partial=True)
+    assert without.explorer is None and "map_9.png" in {picture.file for picture in without.pictures}
     shutil.rmtree(copy / "outputs")
     with pytest.raises(AtlasError, match="no run has outputs"):
         collect(copy, RUNS, partial=True)
@@ -464,8 +536,18 @@ def test_stage_writes_the_folder_and_one_line(
     monkeypatch.setattr(stage.settings, "load", lambda: params)
     monkeypatch.chdir(copy)
     monkeypatch.setattr(sys, "argv", ["gallery.py"])
+    monkeypatch.setattr(stage.runtime, "fetch", lambda cache: RUNTIME)
     stage.main()
     assert capsys.readouterr().out.startswith("outputs/gallery/index.html: 3 runs, ")
+    assert (copy / "outputs" / "gallery" / "networks" / "mnist_ae_2.js").is_file()
+
+    def refuse(cache: Path) -> dict[str, bytes]:
+        raise AtlasError("no npm")
+
+    monkeypatch.setattr(stage.runtime, "fetch", refuse)
+    stage.main()
+    assert capsys.readouterr().out.startswith("the latent explorers will show maps drawn beforehand: no npm\noutputs/")
+    assert not (copy / "outputs" / "gallery" / "networks").exists()
     assert all(gallery.MeasureInfo.__annotations__.keys() <= set(dir(measure)) for measure in MEASURES.values())
     first = files(copy / "outputs" / "gallery")
     monkeypatch.setattr(sys, "argv", ["gallery.py", "--partial"])

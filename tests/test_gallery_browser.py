@@ -1,9 +1,11 @@
 """The gallery opened from disk in a real browser: nothing is missing, films play, the table sorts, filters filter."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from tests.browser import opened
 from tests.test_gallery import build, write_outputs
 
@@ -21,6 +23,10 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     write_outputs(root)
+    claim: dict[str, Any] = {"claim": "one beats another", "runs": ["mnist_cvae_2", "mnist_ae_2"], "verdict": "holds"}
+    claim |= {"values": {"frechet": [12.0625, 31.25]}, "interval": {"frechet": [-20.5, -18.25]}, "why": "it is lower"}
+    (root / "results").mkdir()
+    (root / "results" / "comparison.json").write_text(json.dumps({"claims": [claim]}))
     build(root, root / "a folder" / "gallery")
     return root / "a folder" / "gallery"
 
@@ -32,8 +38,10 @@ def runs(page: Page, selector: str) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("name", ["index.html", "digits_cvae_2.html"])
-def test_nothing_is_missing_and_nothing_sticks_out(folder: Path, name: str, width: int, scheme: str) -> None:
-    with opened(folder / name, width, color_scheme=scheme) as (page, complaints):
+def test_nothing_is_missing_and_nothing_sticks_out(
+    chromium: Browser, folder: Path, name: str, width: int, scheme: str
+) -> None:
+    with opened(chromium, folder / name, width, color_scheme=scheme) as (page, complaints):
         assert page.evaluate(OVERFLOW) == 0
         widths = page.evaluate(COMPLETE)
         assert len(widths) >= 4 and all(widths)
@@ -42,8 +50,8 @@ def test_nothing_is_missing_and_nothing_sticks_out(folder: Path, name: str, widt
         assert complaints == []
 
 
-def test_the_table_sorts_by_a_click_and_from_the_keyboard(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_the_table_sorts_by_a_click_and_from_the_keyboard(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         rows = ".results tbody tr"
         head = page.get_by_role("button", name="Distance")
         head.click()
@@ -60,8 +68,8 @@ def test_the_table_sorts_by_a_click_and_from_the_keyboard(folder: Path) -> None:
         assert complaints == []
 
 
-def test_filters_leave_what_was_asked_for(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_filters_leave_what_was_asked_for(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         page.locator("#filters label", has_text="digits").click()
         for part in (".results tbody tr", ".cards li", ".legend li"):
             assert runs(page, part) == ["digits_cvae_2"]
@@ -72,8 +80,24 @@ def test_filters_leave_what_was_asked_for(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_card_leads_to_its_run_and_films_play(folder: Path) -> None:
-    with opened(folder / "index.html") as (page, complaints):
+def test_a_claim_is_a_row_that_opens_on_its_numbers(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html", 390) as (page, complaints):
+        row = page.locator(".claims summary")
+        assert row.is_visible() and "Holds" in row.inner_text()
+        interval, reason = page.get_by_text("-20.5 to -18.25"), page.get_by_text("It is lower.")
+        assert not interval.is_visible() and not reason.is_visible()
+        row.press("Enter")
+        assert interval.is_visible() and reason.is_visible() and page.get_by_text("12.06 / 31.25").is_visible()
+        assert page.evaluate(OVERFLOW) == 0
+        tops = [page.locator(part).bounding_box() for part in ("#results", "#runs", "#claims")]
+        assert [box["y"] for box in tops if box] == sorted(box["y"] for box in tops if box)
+        page.locator(".claims p a").first.click()
+        page.wait_for_url("**/mnist_cvae_2.html")
+        assert complaints == []
+
+
+def test_a_card_leads_to_its_run_and_films_play(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "index.html") as (page, complaints):
         page.locator(".cards a").last.click()
         page.wait_for_url("**/digits_cvae_2.html")
         films = page.locator("video")
@@ -86,8 +110,8 @@ def test_a_card_leads_to_its_run_and_films_play(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_reader_who_wants_no_motion_sees_posters(folder: Path) -> None:
-    with opened(folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
+def test_a_reader_who_wants_no_motion_sees_posters(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
         film = page.locator("video").first
         film.scroll_into_view_if_needed()
         page.wait_for_timeout(300)
@@ -97,8 +121,8 @@ def test_a_reader_who_wants_no_motion_sees_posters(folder: Path) -> None:
         assert complaints == []
 
 
-def test_a_picture_is_enlarged_and_put_back(folder: Path) -> None:
-    with opened(folder / "digits_cvae_2.html") as (page, complaints):
+def test_a_picture_is_enlarged_and_put_back(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "digits_cvae_2.html") as (page, complaints):
         page.locator("a.zoom").first.press("Enter")
         assert page.locator("dialog img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
         page.keyboard.press("Escape")

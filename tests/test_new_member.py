@@ -50,7 +50,7 @@ def test_the_readmes_new_member_goes_through_every_stage(home: Path) -> None:
     (run,) = [key for key, run in settings.runs.items() if run.model == "free_bits_vae"]
     for script in ("download", "train_judge"):
         _stage(home, script, "digits")
-    for script in ("train", "sample", "animate", "evaluate"):
+    for script in ("train", "sample", "animate", "evaluate", "export"):
         assert run in _stage(home, script, run)
     about = json.loads((home / "outputs/models" / run / "model.json").read_text())
     assert about["model"] == "free_bits_vae" and about["arguments"]["free_bits"] == 0.5
@@ -59,4 +59,5 @@ def test_the_readmes_new_member_goes_through_every_stage(home: Path) -> None:
         assert all(
             (folder / caption["file"]).exists() for caption in json.loads((folder / "captions.json").read_text())
         )
+    assert {path.name for path in (home / "outputs/onnx" / run).glob("*.onnx")} == {"decoder.onnx", "encoder.onnx"}
     assert {"frechet"} <= set(json.loads((home / "outputs/metrics" / f"{run}.json").read_text()))

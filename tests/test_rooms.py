@@ -29,6 +29,12 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ("atlas.latent", ["atlas.models.base"], ["matplotlib"]),
     ("atlas.inversion", ["atlas.models.base"], ["numpy", "matplotlib"]),
     ("atlas.store", ["atlas.errors", "atlas.files", "atlas.models.base", "atlas.models.registry"], ["pickle"]),
+    (
+        "atlas.onnx_export",
+        ["atlas.models.base"],
+        ["pydantic", "matplotlib", "pathlib"],
+    ),
+    ("atlas.runtime", ["atlas.errors", "atlas.files"], ["torch", "numpy"]),
     ("atlas.source", ["atlas.errors", "atlas.files"], ["torch", "numpy", "pickle"]),
     (
         "atlas.trained",

@@ -6,7 +6,7 @@ Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +14,11 @@ from typing import Any, Protocol
 import jinja2
 
 from atlas.files import whole_folder
+from atlas.show.gallery_claims import Claim, grouped, verdicts
 from atlas.show.gallery_curves import panels
+from atlas.show.gallery_explorer import write_explorer, write_runtime
 from atlas.show.gallery_media import copy_media
-from atlas.show.gallery_outputs import LOSSES, Claim, Medium, RunPage, is_number, numbered
+from atlas.show.gallery_outputs import Medium, RunPage, is_number, numbered
 
 PAGES = Path(__file__).parent / "pages"
 """Templates of the pages, and the styles and scripts that they share."""
@@ -94,6 +96,7 @@ def build(
     catalogue: Sequence[MeasureInfo],
     scale: str,
     seed: int,
+    runtime: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write the folder, whole or not at all; the same inputs give the same bytes.
 
@@ -105,6 +108,8 @@ def build(
         catalogue: the measures, in the order of the table's columns; one that no run has is left out.
         scale: as in params.yaml.
         seed: as in params.yaml.
+        runtime: the files of ONNX Runtime Web, "script", "module" and "binary"; without it the explorers show maps
+            that were drawn beforehand.
 
     Raises:
         AtlasError: if something that the pages show cannot be read.
@@ -129,13 +134,20 @@ def build(
     with whole_folder(folder) as aside:
         copy_media(runs, aside)
         _copy_assets(aside / "assets")
+        explorers = {run.key: run.explorer for run in runs if run.explorer}
+        if explorers and runtime:
+            write_runtime(runtime, aside / "assets")
+        for explorer in explorers.values():
+            write_explorer(explorer, aside, runtime is not None)
         environment.get_template("index.html.jinja").stream(
             runs=runs,
             datasets=datasets,
             models=list(dict.fromkeys(run.model for run in runs)),
             judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
             facts={dataset: _facts(judge) for dataset, judge in judges.items()},
-            claims=claims,
+            claims=grouped(claims),
+            verdicts=verdicts(claims),
+            titles={measure.name: measure.title for measure in catalogue},
             headline=_headline(measures),
             curves={
                 dataset: panels({run.key: run.history for run in runs if run.dataset == dataset})
@@ -145,7 +157,14 @@ def build(
         ).dump(str(aside / "index.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
-            page = template.stream(run=run, before=before, after=after, panels=panels({run.key: run.history}))
+            page = template.stream(
+                run=run,
+                before=before,
+                after=after,
+                panels=panels({run.key: run.history}),
+                explorer=run.explorer,
+                live=runtime is not None,
+            )
             page.dump(str(aside / run.page), encoding="utf-8")
 
 
@@ -201,14 +220,11 @@ def _colours(runs: list[RunPage]) -> dict[str, int]:
 
 
 def _shelves(runs: list[RunPage]) -> list[Shelf]:
-    """Gather pictures of one name, and the films of all labels, that two runs or more have.
-
-    Not the losses: the page's own curves show all the runs in one panel.
-    """
+    """Gather pictures of one name, and the films of all labels, that two runs or more have."""
     shelves: dict[str, list[tuple[RunPage, Medium]]] = {}
     for run in runs:
         for picture in run.pictures:
-            if not numbered(picture) and picture.file != LOSSES:
+            if not numbered(picture):
                 name = Path(picture.file).stem.replace("_", " ")
                 shelves.setdefault(name, []).append((run, picture))
     shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]

@@ -24,8 +24,6 @@ def copy_media(runs: list[RunPage], folder: Path) -> None:
             target = folder / medium.address
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(medium.source, target)
-            if medium.vector:
-                shutil.copyfile(medium.vector, target.with_suffix(".svg"))
             if medium.film:
                 write_poster(medium.source, folder / medium.poster)
         if run.frames:
@@ -40,7 +38,7 @@ def write_poster(film: Path, target: Path) -> None:
     """
     quiet = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-threads", "1"]
     exact = ["-fflags", "bitexact", "-flags", "bitexact", "-map_metadata", "-1"]
-    end = ["-sseof", "-0.5", "-i", str(film), "-update", "1", "-q:v", "3"]
+    end = ["-sseof", "-0.5", "-i", str(film), "-update", "1", "-q:v", "6"]
     done = subprocess.run([*quiet, *end, *exact, "-y", str(target)], capture_output=True, text=True)
     if done.returncode or not target.exists():
         reason = (done.stderr.splitlines() or ["no picture in it"])[0]

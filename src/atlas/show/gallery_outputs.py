@@ -15,9 +15,14 @@ from PIL import Image
 
 from atlas.errors import AtlasError
 from atlas.files import need
+from atlas.show import gallery_explorer
 from atlas.show.gallery_curves import History
+from atlas.show.gallery_explorer import Explorer
 
-LOSSES = "losses.png"
+LEFT_OUT = {"losses.png"}
+"""Pictures that the page has in another form: its own curves."""
+LABEL_MAPS = "map_"
+"""How the maps of one label each begin, which a run's explorer shows as well."""
 MIN_WIDTH = 480
 """Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
 
@@ -48,12 +53,6 @@ class Medium:
         return self.address.removesuffix(".mp4") + ".jpg"
 
     @property
-    def vector(self) -> Path | None:
-        """The same chart as SVG, where one lies beside the picture."""
-        beside = self.source.with_suffix(".svg")
-        return beside if not self.film and beside.exists() else None
-
-    @property
     def shown_width(self) -> int:
         """Width on the page in CSS pixels, where there is room."""
         return self.width * max(1, math.ceil(MIN_WIDTH / self.width))
@@ -61,19 +60,6 @@ class Medium:
     @property
     def pixelated(self) -> bool:
         return self.shown_width > self.width
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the comparison says of a statement about some runs, in words; a part that it does not give is empty."""
-
-    text: str
-    verdict: str
-    why: str = ""
-    runs: Sequence[str] = ()
-    values: str = ""
-    interval: str = ""
-    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,8 +76,7 @@ class RunPage:
     history: History = field(default_factory=dict)
     frames: Path | None = None
     """What the trainer kept for the films: the run's thumbnail is taken from the last."""
-    networks: Path | None = None
-    """Folder of the exported networks and what goes with them."""
+    explorer: Explorer | None = None
 
     @property
     def page(self) -> str:
@@ -107,12 +92,9 @@ class RunPage:
 
     @property
     def series(self) -> list["Series"]:
-        """The pictures, in order; those that differ in a number at the end of their file's name in one series.
-
-        The losses come last: the page draws its own curves of them.
-        """
+        """The pictures, in order; those that differ in a number at the end of their file's name in one series."""
         found: list[list[Medium]] = []
-        for picture in sorted(self.pictures, key=lambda picture: picture.file == LOSSES):
+        for picture in self.pictures:
             if found and numbered(picture) and numbered(picture) == numbered(found[-1][0]):
                 found[-1].append(picture)
             else:
@@ -157,13 +139,22 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
         history = outputs / "models" / key / "history.csv"
         pictures, animations = outputs / "samples" / key, outputs / "animations" / key
         frames = outputs / "models" / key / "frames.npz"
-        stages = {metrics: "evaluate", history: "train", pictures: "sample", animations: "animate"}
+        networks = outputs / "onnx" / key
+        stages = {
+            metrics: f"evaluate@{key}",
+            history: f"train@{key}",
+            pictures: f"sample@{key}",
+            animations: f"animate@{key}",
+            networks: "export",
+        }
         there = [path for path in stages if path.exists()]
         if partial and not there:
             continue
         if not partial:
             for path, stage in stages.items():
-                need(path, f"{stage}@{key}")
+                need(path, stage)
+        explorer = gallery_explorer.read(networks) if networks in there else None
+        shown = _media(pictures, f"sample@{key}") if pictures in there else []
         pages.append(
             RunPage(
                 key=key,
@@ -171,10 +162,11 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 model=str(settings["model"]),
                 settings=settings,
                 numbers=_numbers(metrics) if metrics in there else {},
-                pictures=_media(pictures, f"sample@{key}") if pictures in there else (),
+                pictures=[picture for picture in shown if not (explorer and numbered(picture) == LABEL_MAPS)],
                 animations=_media(animations, f"animate@{key}") if animations in there else (),
                 history=_history(history) if history in there else {},
                 frames=frames if frames.exists() else None,
+                explorer=explorer,
             )
         )
     if not pages:
@@ -193,51 +185,10 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
         path = root / "outputs" / "judges" / dataset / "judge.json"
         if partial and not path.exists():
             continue
-        judges[dataset] = _json(need(path, f"train_judge@{dataset}"), dict)
+        judges[dataset] = read_json(need(path, f"train_judge@{dataset}"), dict)
         if not is_number(judges[dataset].get("test_accuracy")):
             raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro train_judge@{dataset}`")
     return judges
-
-
-def collect_claims(root: Path) -> list[Claim]:
-    """Read results/comparison.json: {"claims": [{claim, verdict, why, runs, values, n, interval}]}; none is no claim.
-
-    Raises:
-        AtlasError: if the file cannot be read as such.
-    """
-    path = root / "results" / "comparison.json"
-    if not path.exists():
-        return []
-    claims = []
-    for entry in _json(path, dict).get("claims", []):
-        lacking = [key for key in ("claim", "verdict") if not isinstance(entry, dict) or not entry.get(key)]
-        if lacking:
-            raise AtlasError(f"{path}: a claim lacks '{lacking[0]}'; run `dvc repro compare`")
-        claims.append(
-            Claim(
-                text=_words(entry["claim"]),
-                verdict=_words(entry["verdict"]),
-                why=_words(entry.get("why")),
-                runs=[str(run) for run in entry.get("runs") or ()],
-                values=_words(entry.get("values")),
-                interval=_words(entry.get("interval"), " to "),
-                size=_words(entry.get("n")),
-            )
-        )
-    return claims
-
-
-def _words(value: Any, between: str = ", ") -> str:
-    """Return a value read from JSON as words: four digits of a number, lists and mappings entry by entry."""
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return between.join(f"{name} {_words(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return between.join(map(_words, value))
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if is_number(value) else str(value)
 
 
 def numbered(picture: Medium) -> str:
@@ -249,10 +200,12 @@ def numbered(picture: Medium) -> str:
 def _media(folder: Path, stage: str) -> list[Medium]:
     media = []
     captions = need(folder / "captions.json", stage)
-    for caption in _json(captions, list):
+    for caption in read_json(captions, list):
         lacking = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
         if lacking:
             raise AtlasError(f"{captions}: an entry lacks '{lacking[0]}'; run `dvc repro {stage}` again")
+        if caption["file"] in LEFT_OUT:
+            continue
         path = need(folder / caption["file"], stage)
         width, height = _size(path)
         media.append(
@@ -284,7 +237,12 @@ def _size(path: Path) -> tuple[int, int]:
         raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
 
 
-def _json(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type) -> Any:
+    """Read a JSON file that holds a `kind`.
+
+    Raises:
+        AtlasError: if it does not.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -300,7 +258,7 @@ def is_number(value: Any) -> bool:
 
 
 def _numbers(path: Path) -> dict[str, float]:
-    numbers = {name: value for name, value in _json(path, dict).items() if value is not None}
+    numbers = {name: value for name, value in read_json(path, dict).items() if value is not None}
     for name, value in numbers.items():
         if not is_number(value):
             raise AtlasError(f"{path}: '{name}' is {value!r:.40}; wanted a number")

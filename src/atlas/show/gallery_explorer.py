@@ -1,0 +1,110 @@
+"""The latent explorer's files: a run's networks and the runtime that they need, as scripts that a page can load.
+
+Pages opened from disk cannot read other files but as scripts, styles, pictures and films: what is binary is compressed
+and becomes base64 in a script that sets a variable.
+"""
+
+import base64
+import gzip
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import AtlasError
+from atlas.files import need
+
+KEYS = ("shape", "classes", "conditional", "latent_dim", "centre", "spread", "order", "side", "reach", "images")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A run's exported networks; what `explorer.json` holds is described where it is written, in stage export."""
+
+    run: str
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def script(self) -> str:
+        """Address of the networks."""
+        return f"networks/{self.run}.js"
+
+    @property
+    def picture(self) -> str:
+        """Address of the map that was drawn beforehand."""
+        return f"media/{self.run}/explorer.png"
+
+    @property
+    def encodes(self) -> bool:
+        return (self.folder / "encoder.onnx").exists()
+
+    @property
+    def json(self) -> str:
+        """What the page's script needs to know before the networks are there."""
+        return json.dumps({key: self.about[key] for key in KEYS if key != "images"})
+
+    @property
+    def axes(self) -> list[int]:
+        """The dimensions that the map shows at first."""
+        return list(self.about["order"][:2])
+
+
+def read(folder: Path) -> Explorer:
+    """Read what stage export wrote of a run.
+
+    Raises:
+        AtlasError: naming the file that is missing or cannot be read.
+    """
+    path = need(folder / "explorer.json", "export")
+    need(folder / "decoder.onnx", "export")
+    need(folder / "map.png", "export")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AtlasError(f"{path} is not JSON: {error}") from None
+    lacking = [key for key in KEYS if not isinstance(about, dict) or key not in about]
+    if lacking:
+        raise AtlasError(f"{path} lacks '{lacking[0]}'; run `dvc repro export` again")
+    return Explorer(folder.name, folder, about)
+
+
+def write_explorer(explorer: Explorer, gallery: Path, live: bool) -> None:
+    """Write a run's drawn map into the gallery, and its networks where there is a runtime for them."""
+    picture = gallery / explorer.picture
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(explorer.folder / "map.png", picture)
+    if live:
+        parts = [path for part in ("decoder", "encoder") if (path := explorer.folder / f"{part}.onnx").exists()]
+        content = {path.stem: pack(planes(path.read_bytes()), level=1) for path in parts}
+        _write_script(gallery / explorer.script, "atlasNetworks", {**content, "images": explorer.about["images"]})
+
+
+def write_runtime(runtime: Mapping[str, bytes], assets: Path) -> None:
+    """Write ONNX Runtime Web: its script as it is, its WebAssembly and the module that starts it packed."""
+    (assets / "ort.wasm.min.js").write_bytes(runtime["script"])
+    content = {name: pack(runtime[name]) for name in ("module", "binary")}
+    _write_script(assets / "ort-binary.js", "atlasRuntime", content)
+
+
+def _write_script(path: Path, variable: str, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"globalThis.{variable} = {json.dumps(content)};\n", encoding="utf-8")
+
+
+def planes(content: bytes) -> bytes:
+    """Return every fourth byte from the first, then from the second, and so on.
+
+    Of float32 weights the bytes that hold the exponents, nearly all alike, then lie together, and compress.
+    """
+    return b"".join(content[start::4] for start in range(4))
+
+
+def pack(content: bytes, level: int = 6) -> str:
+    """Return gzip of the content as base64; the same content gives the same text.
+
+    `level`: what gzip takes time for; weights hardly gain from more than 1, which is ten times as fast as 6.
+    """
+    return base64.b64encode(gzip.compress(content, level, mtime=0)).decode("ascii")

@@ -1,0 +1,247 @@
+"""The latent explorer in a real browser: the trained network answers at once, and says what PyTorch says."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page
+from tests.browser import opened
+from tests.conftest import PARAMS, ROOT
+
+import export as stage
+from atlas import runtime
+from atlas.datasets import Split
+from atlas.errors import AtlasError
+from atlas.models.base import Model
+from atlas.models.registry import build
+from atlas.onnx_export import PARTS, export
+from atlas.show import gallery, gallery_explorer
+from atlas.show.gallery_outputs import RunPage
+from atlas.show.page import write_png
+from atlas.training.optimisers import KEYS
+
+CLASSES = [str(digit) for digit in range(10)]
+MEMBERS: dict[str, tuple[str, tuple[int, int, int], int]] = {
+    "mnist_cvae_3": ("cvae", (1, 28, 28), 3),
+    "cifar10_gan_14": ("gan", (3, 32, 32), 14),
+    "mnist_ae_1": ("ae", (1, 28, 28), 1),
+}
+
+
+def model_of(key: str) -> Model:
+    """An untrained member whose images differ plainly from code to code."""
+    name, shape, size = MEMBERS[key]
+    arguments = {name: value for name, value in PARAMS["models"][name].items() if name not in KEYS}
+    torch.manual_seed(1)
+    model = build(name, shape, 10, {**arguments, "latent_dim": size, "width": 0.125}).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5 if parameter.dim() > 1 else 1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
+    """What stage export writes of each member, with images of noise."""
+    folder = tmp_path_factory.mktemp("onnx")
+    found = []
+    for key, (name, shape, size) in MEMBERS.items():
+        model = model_of(key)
+        generator = torch.Generator().manual_seed(2)
+        images = torch.randint(0, 256, (20, *shape), generator=generator, dtype=torch.uint8)
+        about = stage.describe(model, CLASSES, Split(images, torch.arange(20) % 10))
+        (folder / key).mkdir()
+        (folder / key / "explorer.json").write_text(json.dumps(about))
+        write_png(folder / key / "map.png", stage.draw_map(model, about))
+        for part in PARTS:
+            if model.can(part.removesuffix("r")):
+                (folder / key / f"{part}.onnx").write_bytes(export(model, part))
+        dataset = key.split("_")[0]
+        settings = {"dataset": dataset, "model": name, "latent_dim": size}
+        explorer = gallery_explorer.read(folder / key)
+        found.append(RunPage(key, dataset, name, settings, explorer=explorer))
+    return found
+
+
+@pytest.fixture(scope="module")
+def live(runs: list[RunPage], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gallery with ONNX Runtime Web, which npm fetches where the cache has it not."""
+    try:
+        files = runtime.fetch(ROOT / ".cache")
+    except AtlasError as error:
+        pytest.skip(f"no ONNX Runtime Web: {error}")
+    folder = tmp_path_factory.mktemp("live") / "gallery"
+    gallery.build(folder, runs, {}, [], [], "smoke", 0, files)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(runs: list[RunPage], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gallery without it."""
+    folder = tmp_path_factory.mktemp("drawn") / "gallery"
+    gallery.build(folder, runs, {}, [], [], "smoke", 0)
+    return folder
+
+
+def settle(page: Page, state: str) -> None:
+    page.wait_for_selector(f"#explorer[data-state={state}]", timeout=60_000)
+    page.wait_for_function("!explorer.part.dataset.drawing")
+
+
+def code_of(page: Page) -> torch.Tensor:
+    return torch.tensor(page.evaluate("[...explorer.code]"))
+
+
+def shown(page: Page, shape: tuple[int, int, int]) -> np.ndarray:
+    """The image as a reader sees it, grey values [H, W, 3]: the middle of each enlarged pixel."""
+    page.wait_for_function("!explorer.part.dataset.drawing")
+    box = page.locator("#picture").bounding_box()
+    assert box is not None
+    with Image.open(io.BytesIO(page.locator("#picture").screenshot())) as picture:
+        pixels = np.asarray(picture.convert("RGB"), float)
+    # The screenshot begins at a whole pixel, the element maybe not.
+    down, across = (
+        (start % 1 + (np.arange(count) + 0.5) * length / count).astype(int)
+        for start, length, count in ((box["y"], box["height"], shape[1]), (box["x"], box["width"], shape[2]))
+    )
+    return pixels[np.ix_(down, across)]
+
+
+def hover(page: Page, across: float, down: float) -> None:
+    """Put the pointer on the map, in shares of its width and height."""
+    page.locator("#map").scroll_into_view_if_needed()
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    page.wait_for_timeout(50)
+
+
+def assert_shows(page: Page, model: Model, label: int = 0) -> None:
+    """The image is what PyTorch decodes from the page's code: its numbers to 1e-4, its pixels to their rounding."""
+    code = code_of(page)
+    with torch.no_grad():
+        expected = model.decode(code[None], torch.tensor([label])).numpy()[0]
+    assert page.evaluate("explorer.label") == label
+    found = page.evaluate("decode(explorer.code.slice(), [explorer.label]).then((pixels) => [...pixels])")
+    assert np.abs(np.reshape(found, expected.shape) - expected).max() < 1e-4
+    pixels = np.broadcast_to(expected, (3, *expected.shape[1:])).transpose(1, 2, 0) * 255
+    # The corners are rounded off.
+    assert np.abs(shown(page, model.shape) - pixels)[1:-1, 1:-1].max() <= 1.01
+
+
+def test_the_image_follows_the_pointer_and_is_what_pytorch_decodes(chromium: Browser, live: Path) -> None:
+    model = model_of("mnist_cvae_3")
+    with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):
+        settle(page, "live")
+        assert_shows(page, model)
+        before, code = shown(page, model.shape), code_of(page)
+        hover(page, 0.85, 0.2)
+        assert_shows(page, model)
+        assert np.abs(shown(page, model.shape) - before).max() > 10
+        moved = (code_of(page) - code).abs() > 0.5
+        first, second = page.evaluate("explorer.axes")
+        assert moved.nonzero().flatten().tolist() == sorted((first, second))
+        # Rightwards is more of the first dimension, upwards more of the second.
+        assert (code_of(page) - code)[[first, second]].min() > 0.5
+        # A click holds the place.
+        page.mouse.down()
+        page.mouse.up()
+        held = code_of(page)
+        hover(page, 0.3, 0.6)
+        assert (code_of(page) == held).all()
+        assert complaints == []
+
+
+def test_labels_sliders_axes_and_arrow_keys(chromium: Browser, live: Path) -> None:
+    model = model_of("mnist_cvae_3")
+    with opened(chromium, live / "mnist_cvae_3.html", 390, has_touch=True) as (page, complaints):
+        settle(page, "live")
+        page.locator(".labels label", has_text="7").click()
+        assert_shows(page, model, 7)
+        page.locator("#map").press("ArrowRight")
+        assert code_of(page)[page.evaluate("explorer.axes[0]")] > 0.1
+        assert_shows(page, model, 7)
+        third = page.evaluate("explorer.order[2]")
+        map_before = page.locator("#map").screenshot()
+        page.locator(f"input[data-dimension='{third}']").fill("1.25")
+        assert code_of(page)[third] == pytest.approx(1.25, abs=0.01)
+        assert_shows(page, model, 7)
+        waits = 0
+        while page.locator("#map").screenshot() == map_before:
+            waits += 1
+            assert waits < 200, "the map is not of the code's other dimensions"
+            page.wait_for_timeout(50)
+        page.locator(".axes select").first.select_option(str(third))
+        assert page.evaluate("explorer.axes[0]") == third
+        hover(page, 0.5, 0.5)
+        assert code_of(page)[third] == pytest.approx(0, abs=0.1)
+        assert_shows(page, model, 7)
+        assert complaints == []
+
+
+def test_a_test_image_is_encoded_and_decoded_with_every_label(chromium: Browser, live: Path) -> None:
+    model = model_of("mnist_cvae_3")
+    with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):
+        settle(page, "live")
+        picks = page.locator(".picks button")
+        assert picks.count() == 20
+        picks.nth(9).click()
+        page.wait_for_function("explorer.label === 4 && !explorer.part.dataset.drawing")
+        pixels = page.evaluate("""() => {
+          const context = document.querySelector("#original canvas").getContext("2d");
+          return [...context.getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
+        }""")
+        image = torch.tensor(pixels).reshape(1, 1, 28, 28).float() / 255
+        with torch.no_grad():
+            expected = model.encode(image, torch.tensor([4]))[0]
+        assert (code_of(page) - expected).abs().max() < 1e-4
+        assert_shows(page, model, 4)
+        assert page.locator(".styles canvas").count() == 10
+        styles = {page.locator(".styles canvas").nth(label).screenshot() for label in range(10)}
+        assert len(styles) == 10
+        # The next move leaves the picked image.
+        page.locator("#map").press("ArrowLeft")
+        assert not page.locator("#original").is_visible()
+        assert complaints == []
+
+
+def test_a_decoder_alone_with_a_long_code_and_one_of_a_single_dimension(chromium: Browser, live: Path) -> None:
+    for key, sliders, selects in (("cifar10_gan_14", 12, 2), ("mnist_ae_1", 1, 0)):
+        model = model_of(key)
+        with opened(chromium, live / f"{key}.html", color_scheme="dark") as (page, complaints):
+            settle(page, "live")
+            assert page.locator(".sliders input:visible").count() == sliders
+            assert page.locator(".axes select").count() == selects
+            assert page.locator(".picks").count() == (key == "mnist_ae_1")
+            before = code_of(page)
+            hover(page, 0.9, 0.5)
+            assert (code_of(page) != before).any()
+            assert_shows(page, model)
+            page.get_by_role("button", name="Random code").click()
+            assert_shows(page, model)
+            assert complaints == []
+
+
+@pytest.mark.parametrize("lacking", ["runtime", "WebAssembly"])
+def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
+    chromium: Browser, live: Path, drawn: Path, runs: list[RunPage], lacking: str
+) -> None:
+    folder, before = (drawn, "") if lacking == "runtime" else (live, "delete globalThis.WebAssembly")
+    with opened(chromium, folder / "mnist_cvae_3.html", before=before) as (page, complaints):
+        settle(page, "drawn")
+        words = page.locator("#state").inner_text()
+        assert "was drawn when this gallery was built" in words and lacking in words
+        assert not page.locator(".picks").is_visible() and not page.locator(".axes").is_visible()
+        page.locator(".labels label", has_text="3").click()
+        hover(page, (7 + 0.5) / stage.SIDE, (2 + 0.5) / stage.SIDE)
+        assert runs[0].explorer is not None
+        with Image.open(runs[0].explorer.folder / "map.png") as picture:
+            cells = np.asarray(picture.convert("RGB"), float)
+        top, left = (3 * stage.SIDE + 2) * 28, 7 * 28
+        expected = cells[top : top + 28, left : left + 28]
+        assert np.abs(shown(page, (1, 28, 28)) - expected)[1:-1, 1:-1].max() <= 1.01
+        assert complaints == []
