@@ -52,6 +52,7 @@ def draw(album: Album, frames: Path) -> None:
     if model.can("classify"):
         pictures.readings(album)
     space.maps(album)
+    space.plane(album)
     space.traversals(album)
     space.interpolations(album)
     if model.can("encode"):

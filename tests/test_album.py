@@ -125,6 +125,36 @@ def test_dimensions_are_ranked_by_rate_and_else_by_variance(noise: Noise, tmp_pa
     assert made.order == np.argsort(-variances).tolist() and made.axes == [1, 3]
 
 
+def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(300, 5, generator=generator) * torch.tensor([1.0, 4.0, 2.0, 0.5, 3.0]) + 7
+    centre, directions, share = space.principal(codes, 2)
+    torch.testing.assert_close(centre, codes.mean(0))
+    _, sizes, rows = np.linalg.svd((codes - centre).double().numpy())
+    assert np.abs(np.diag(rows[:2] @ directions.double().numpy())) == pytest.approx([1, 1], abs=1e-5)
+    assert share == pytest.approx((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    # The same direction when all signs of the data are turned.
+    torch.testing.assert_close(space.principal(-codes, 2)[1], directions)
+
+
+def test_the_plane_of_a_large_code_goes_through_the_codes_mean(
+    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, tuple] = {}
+    monkeypatch.setattr("atlas.show.figures.latent_map", lambda path, *rest: given.__setitem__(path.name, rest))
+    made = album(Linear(), noise(200, (1, 4, 4)), tmp_path, map_steps=3)
+    space.plane(made)
+    assert not given, "two dimensions of four say enough"
+    monkeypatch.setattr(space, "LARGE", 4)
+    space.plane(made)
+    pictures, first, second, *_ = given["plane.png"]
+    assert made.codes is not None
+    centre, directions, _ = space.principal(made.codes, 2)
+    expected = centre + first[2] * directions[:, 0] + second[0] * directions[:, 1]
+    shown = pictures[0, 2].reshape(-1)[:4]
+    np.testing.assert_allclose(shown, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)
+
+
 def test_a_walk_moves_one_dimension_of_the_first_image(
     noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ from atlas.album.album import Album, dimension
 from atlas.latent import map_axes, map_codes
 from atlas.show import figures
 
+LARGE = 64
+"""Dimensions from which on two of them say next to nothing."""
 SHOWN = 5.0
 """The scatter's axes run from minus to plus this, where the prior keeps codes near zero; as in the seed."""
 
@@ -42,6 +44,42 @@ def maps(album: Album) -> None:
             + (f", {names[1]} upwards" if names[1] else ""),
         )
         figures.latent_map(path, picture, first.numpy(), second.numpy(), title, names)
+
+
+def plane(album: Album) -> None:
+    """Draw the map of a large code over the plane in which the codes of test images vary most."""
+    codes = album.codes
+    if codes is None or album.model.latent_dim < LARGE:
+        return
+    side, quantile = album.settings.map_steps, album.settings.map_quantile
+    centre, directions, share = principal(codes, 2)
+    first, second = map_axes(side, quantile, (codes - centre) @ directions)
+    shown = centre + map_codes(first, second, 2) @ directions.T
+    pictures = [album.decode(shown, label).reshape(side, side, *album.model.shape) for label in album.labels]
+    path, title = album.add(
+        "plane.png",
+        f"Map of the plane in which {album.model.latent_dim}-dimensional codes vary most",
+        f"{side} by {side} images decoded from the plane of the two largest principal components of test codes, which "
+        f"hold {share:.0%} of their variance, over the region that the codes occupy",
+    )
+    names = ("1st component", "2nd component")
+    if album.model.conditional:
+        figures.latent_maps(path, np.stack(pictures), album.classes, title, names)
+    else:
+        figures.latent_map(path, pictures[0], first.numpy(), second.numpy(), title, names)
+
+
+def principal(codes: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
+    """Return the mean [d] of codes [N, d], their `count` largest principal components [d, count] and their share.
+
+    Of each component the larger part of the squares lies on positive numbers, so that its direction is not a matter of
+    chance; the share is that of the variance which they hold.
+    """
+    centre = codes.mean(0)
+    variances, vectors = torch.linalg.eigh((codes - centre).T.double().cov())
+    vectors = vectors[:, -count:].flip(1)
+    signs = torch.sign((vectors * vectors.abs()).sum(0))
+    return centre, (vectors * signs).float(), float(variances[-count:].sum() / variances.sum())
 
 
 def traversals(album: Album) -> None:
