@@ -51,7 +51,7 @@ lint: env ## ruff (lint and format) and mypy
 	ruff format --check .
 	mypy
 
-test: env lint ## the tests (about 25 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
+test: env lint ## the tests (about 20 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
 	pytest
 
 format: env ## ruff: mend what can be mended
