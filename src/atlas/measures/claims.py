@@ -297,7 +297,8 @@ def _decide(
     if len(others) + 1 >= SEEDS:
         effects = [_effect(part, numbers, limit) for numbers in (found, *others)]
         difference, known = seeds_interval(effects), True
-        shown += f" (seed by seed, {len(effects)} seeds: {float(np.mean(effects)):.4g} on average)"
+        average = float(np.mean(effects)) + (limit if len(found) == 1 else 0.0)
+        shown += f" (seed by seed, {len(effects)} seeds: {average:.4g} on average)"
     low, high = difference
     shows = {-1: high < 0, 1: low > 0}
     better = -1 if part.sense in ("lower", "below", "nearer 1", "not higher") else 1
