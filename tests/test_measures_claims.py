@@ -9,7 +9,8 @@ import pytest
 
 from atlas import settings as settings_file
 from atlas.measures.catalogue import MEASURES
-from atlas.measures.claims import CLAIMS, independent_difference, judge_claims, markdown
+from atlas.measures.claims import CLAIMS, judge_claims, markdown
+from atlas.measures.verdicts import independent_difference
 
 JUDGES = {"mnist": 0.99, "cifar10": 0.8}
 SENTENCES = list(dict.fromkeys(claim.sentence for claim in CLAIMS))
