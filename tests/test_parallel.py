@@ -19,6 +19,22 @@ def test_a_run_is_its_own_stages_and_nothing_else() -> None:
     assert words[4:] == [f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "evaluate")]
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "expected"),
+    [
+        ('{"evaluate@b": [{"changed deps": {}}], "compare": []}', 0, ["b"]),
+        ("{}", 0, []),
+        ("", 1, ["a", "b"]),
+    ],
+)
+def test_only_runs_with_something_to_do_are_begun(
+    said: str, code: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = subprocess.CompletedProcess(["dvc"], code, said, "")
+    monkeypatch.setattr(parallel.subprocess, "run", lambda *_, **__: answer)
+    assert parallel.outdated(["a", "b"]) == expected
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_all_is_done_by_so_many_at_a_time(jobs: int, tmp_path: Path) -> None:
     """Each writes when it begins and ends; what is open at once is counted afterwards."""
