@@ -31,11 +31,11 @@ def main() -> None:
     runs = [settings.run(run).key for run in options.runs] or list(settings.runs)
     if options.jobs < 1:
         raise AtlasError(f"--jobs: found {options.jobs}; allowed: a whole number from 1")
-    jobs = min(options.jobs, len(runs))
     datasets = dict.fromkeys(settings.run(run).dataset for run in runs)
     work([["dvc", "repro", *(f"{stage}@{name}" for stage in FIRST for name in datasets)]])
     # The long ones first: none of them is then left alone at the end.
     queue = sorted(outdated(runs), key=lambda run: -cost(settings, run))
+    jobs = max(1, min(options.jobs, len(queue)))
     work([command(run) for run in queue], jobs, max(1, cores() // jobs))
     work([["dvc", "repro", *([f"{stage}@{run}" for run in runs for stage in PER_RUN] if options.runs else [])]])
 
