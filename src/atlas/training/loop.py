@@ -13,6 +13,7 @@ from atlas.models.base import Model
 from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.frames import Camera, schedule
+from atlas.training.graph import stepper
 from atlas.training.history import Averages, Row, check_finite
 from atlas.training.optimisers import Player, make_players, rate_factor
 
@@ -88,6 +89,11 @@ def train(
     """
     device, batch_size = machine.device, run.train.batch_size
     players = make_players(model, run.settings)
+
+    def act(images: torch.Tensor, labels: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+        return train_step(model, players, images, labels, step, machine)
+
+    advance = stepper(act, players, training, machine)
     per_epoch = len(training) // batch_size
     total = per_epoch * run.train.epochs
     camera = Camera(model, run.train.frame_grid, to_unit(validation.images[:512]), validation.labels[:512], run.seed)
@@ -106,13 +112,9 @@ def train(
         for position, chosen in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
             if epoch * per_epoch + position < step:
                 continue
-            chosen = chosen.to(device)
             for player in players:
-                rate = player.learning_rate * rate_factor(run.settings["schedule"], step / total)
-                for group in player.optimiser.param_groups:
-                    group["lr"] = rate
-            images, labels = to_unit(training.images[chosen]), training.labels[chosen]
-            averages.add(train_step(model, players, images, labels, step, machine))
+                player.set_rate(player.learning_rate * rate_factor(run.settings["schedule"], step / total))
+            averages.add(advance(chosen, step))
             step += 1
             if step % CHECK_EVERY == 0 or position + 1 == per_epoch:
                 means = averages.read()
