@@ -6,21 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
-from PIL import Image, ImageSequence
-
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
 from atlas.show.gain import gain
+from atlas.show.shown import SHOWN, thin
 from atlas.show.variances import estimator_variances
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
-SHOWN = {
-    "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
-    "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
-    "transfer_cgan.png": "outputs/samples/mnist_cgan/transfer.png",
-    "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
-}
+GPU = Path("results/gpu")
+"""Brought home by `src/away.py unpack`, where there is a GPU to be had."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
 """Of the curve of what the flow gains: the run with a flow, the one without, the term."""
 
@@ -30,10 +25,15 @@ def main() -> None:
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
     for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
+    for name, content in gpu().items():
+        text = put(text, name, content)
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, source in SHOWN.items():
+        if (GPU / "pictures" / name).exists():
+            shutil.copyfile(GPU / "pictures" / name, PICTURES / name)
+            continue
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
@@ -41,6 +41,22 @@ def main() -> None:
     metrics = json.loads(need(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
     estimator_variances(PICTURES / "estimator_variance.png", metrics)
     print(f"README.md: tables, claims and {len(SHOWN) + 2} pictures")
+
+
+def gpu() -> dict[str, str]:
+    """Return what the README shows of scale `gpu`, by the name of its place: nothing where nothing came home."""
+    if not (GPU / "table.md").exists():
+        return dict.fromkeys(("gpu", "gpu claims", "gpu pictures"), "")
+    table, claims, seeds, made = (
+        (GPU / f"{name}.md").read_text(encoding="utf-8") for name in ("table", "claims", "seeds", "conditions")
+    )
+    where = {True: "at scale `gpu`", False: "at scale `cpu`"}
+    pictures = {where[(GPU / "pictures" / name).exists()]: "" for name in SHOWN}
+    return {
+        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}\n### At scale `cpu`, on two cores\n\n",
+        "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
+        "gpu pictures": f"\nMade {' and '.join(pictures)}. {made}",
+    }
 
 
 def put(text: str, name: str, content: str) -> str:
@@ -61,18 +77,6 @@ def flow_points(curves: Path) -> list[tuple[int, float, float]]:
                 found[row["run"]][int(row["epoch"])] = float(row["value"])
     ours, theirs = found.values()
     return [(epoch, ours[epoch], theirs[epoch]) for epoch in sorted(ours.keys() & theirs.keys())]
-
-
-def thin(source: Path, target: Path, every: int = 3) -> None:
-    """Write a GIF with every third of its frames and the last, as long as it was: git keeps each version for good."""
-    with Image.open(source) as film:
-        frames = [(frame.copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
-    kept = [frame for frame, _ in frames[:-1:every]] + [frames[-1][0]]
-    times = [
-        sum(time for _, time in frames[start : min(start + every, len(frames) - 1)])
-        for start in range(0, len(frames) - 1, every)
-    ] + [frames[-1][1]]
-    kept[0].save(target, save_all=True, append_images=kept[1:], duration=times, loop=0, optimize=False)
 
 
 if __name__ == "__main__":
