@@ -135,7 +135,8 @@ def join(options: argparse.Namespace) -> None:
 
 def pack(options: argparse.Namespace) -> None:
     """Do the runs as far as the time goes, then pack those that are through all stages."""
-    until = time.monotonic() + 60 * options.minutes - PACKING
+    started = time.monotonic()
+    until = started + 60 * options.minutes - PACKING
     missing = absent()
     if missing:
         raise AtlasError(f"missing here: {', '.join(missing)}; `python src/away.py needs` says what to bring")
@@ -148,8 +149,9 @@ def pack(options: argparse.Namespace) -> None:
     for kind in options.take:
         known("kind of file", kind, TAKEN)
     from atlas.away.home import at_home
-    from atlas.away.room import room
+    from atlas.away.room import read_json, room
     from atlas.away.work import Work, Workers
+    from atlas.files import write_json
 
     here = room(Path(), options.scale, options.seed)
     runs = [here.settings.run(run).key for run in options.runs] or list(here.settings.runs)
@@ -163,6 +165,10 @@ def pack(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = Workers(here, runs, options.jobs, until, print).work() if options.minutes > 0 else Work()
     complete = here.complete(runs)
+    # Also of calls that completed no run.
+    spent = here.folder / "spent.json"
+    seconds = read_json(spent).get("seconds", 0.0) + time.monotonic() - started
+    write_json(spent, {"seconds": round(seconds, 1)})
     if complete:
         carry(here, complete, options, most)
     left = [run for run in runs if run not in complete]
@@ -185,8 +191,11 @@ def carry(here: "Room", runs: list[str], options: argparse.Namespace, most: int)
     if not items:
         print("nothing is left to pack that was not packed before (see --again)")
         return
+    spent, name = here.folder / "spent.json", f"{here.scale}_{here.seed}_{int(time.time()):x}"
     about = {
         "kind": "runs",
+        "pack": name,
+        "seconds": read_json(spent).get("seconds", 0.0),
         "scale": here.scale,
         "seed": here.seed,
         "hardware": hardware(),
@@ -194,8 +203,9 @@ def carry(here: "Room", runs: list[str], options: argparse.Namespace, most: int)
         "weights": "float16",
         "runs": luggage.conditions(here, runs),
     }
-    stem = options.to / f"{here.scale}_{here.seed}_{int(time.time()):x}"
-    packed = parcels.pack(items, about, stem, most, options.archives)
+    packed = parcels.pack(items, about, options.to / name, most, options.archives)
+    if packed.archives:
+        write_json(spent, {"seconds": 0.0})
     stamps = {item.name: item.stamp for item in items}
     write_json(ledger, {**before, **{name: stamps[name] for name in packed.inside}})
     for path in packed.archives:

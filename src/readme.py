@@ -50,12 +50,13 @@ def gpu() -> dict[str, str]:
     table, claims, seeds, made = (
         (GPU / f"{name}.md").read_text(encoding="utf-8") for name in ("table", "claims", "seeds", "conditions")
     )
-    where = {True: "at scale `gpu`", False: "at scale `cpu`"}
-    pictures = {where[(GPU / "pictures" / name).exists()]: "" for name in SHOWN}
+    seeds = f"{seeds}\n" if seeds.startswith("|") else ""
+    theirs = [name for name in SHOWN if (GPU / "pictures" / name).exists()]
+    which = "" if len(theirs) == len(SHOWN) else f" {', '.join(theirs)} (the others at scale `cpu`)"
     return {
-        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}\n### At scale `cpu`, on two cores\n\n",
+        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}### At scale `cpu`, on two cores\n\n",
         "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
-        "gpu pictures": f"\nMade {' and '.join(pictures)}. {made}",
+        "gpu pictures": f"\nPictures of scale `gpu`{which}. {made}" if theirs else "",
     }
 
 

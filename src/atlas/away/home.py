@@ -53,6 +53,14 @@ def _remember(here: Room, parcel: Parcel) -> None:
     for run, about in parcel.manifest["runs"].items():
         known.setdefault(run, {})[str(here.seed)] = {**about, **made}
     write_json(path, {run: known[run] for run in sorted(known)})
+    # By the wall's clock, of each pack once, however many archives it gave.
+    calls = read_json(_calls(here))
+    calls[parcel.manifest["pack"]] = {"seconds": parcel.manifest["seconds"], "gpu": parcel.manifest["hardware"]["gpu"]}
+    write_json(_calls(here), calls)
+
+
+def _calls(here: Room) -> Path:
+    return here.root / "results" / here.scale / "calls.json"
 
 
 def record(here: Room) -> Path:
@@ -102,7 +110,8 @@ def gather(root: Path, scale: str, seed: int) -> list[str]:
             with whole_file(target / file) as aside:
                 shutil.copyfile(desk / "results" / file, aside)
     with whole_file(target / "conditions.md") as aside:
-        aside.write_text(words(known, runs, seed), encoding="utf-8")
+        spent = sum(call["seconds"] for call in read_json(_calls(here)).values())
+        aside.write_text(words(known, runs, seed, spent), encoding="utf-8")
     for picture, source in SHOWN.items():
         if (here.folder / source).exists():
             (target / "pictures").mkdir(exist_ok=True)
@@ -122,16 +131,21 @@ def _seeds(here: Room, runs: Sequence[str], known: Mapping[str, Any]) -> dict[st
     return found
 
 
-def words(known: Mapping[str, Any], runs: Sequence[str], seed: int) -> str:
-    """Say on what and how long the runs were made, in a line or two for the README."""
+def words(known: Mapping[str, Any], runs: Sequence[str], seed: int, spent: float) -> str:
+    """Say on what and how long the runs were made, in a line or two for the README.
+
+    Args:
+        spent: seconds of wall-clock, other seeds included.
+    """
     about = [known[run][str(seed)] for run in runs]
     machines = dict.fromkeys(one["machine"] for one in about)
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in one["versions"].items() if version) for one in about
     )
-    minutes = {stage: sum(one["seconds"][stage] for one in about) / 60 for stage in PER_RUN}
+    training = sum(one["seconds"]["train"] for one in about) / 60
+    rest = sum(sum(one["seconds"].values()) for one in about) / 60 - training
     return (
-        f"Made on {' and '.join(machines)} ({' and '.join(versions)}): {len(runs)} runs, "
-        f"{minutes['train']:.1f} minutes of training and {sum(minutes.values()) - minutes['train']:.1f} of figures, "
-        "films and measures, added up over stages that ran side by side.\n"
+        f"Made on {' and '.join(machines)} ({' and '.join(versions)}): {len(runs)} runs, {training:.1f} minutes of "
+        f"training and {rest:.1f} of figures, films and measures, side by side; {spent / 60:.1f} minutes by the clock "
+        "for all that came from there, other seeds and judges included.\n"
     )
