@@ -225,16 +225,16 @@ def hardware() -> dict[str, str | int]:
 
 def versions() -> dict[str, str]:
     """Return the versions that results may hang on."""
-    import numpy
+    from importlib.metadata import version
+
     import torch
-    import torchvision
 
     return {
         "Python": platform.python_version(),
         "PyTorch": torch.__version__,
         "CUDA": str(torch.version.cuda) if torch.cuda.is_available() else "",
-        "torchvision": torchvision.__version__,
-        "NumPy": numpy.__version__,
+        "torchvision": version("torchvision"),
+        "NumPy": version("numpy"),
     }
 
 

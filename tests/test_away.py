@@ -1,5 +1,6 @@
-"""Runs without DVC: stages as DVC reads them, interrupted and gone on with, packed, brought home; nothing damaged in."""
+"""Runs without DVC: stages as DVC reads them, interrupted and gone on with, packed, brought home undamaged or not."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -32,9 +33,8 @@ RUNS = ("digits_cvae_2", "digits_again")
 
 # What the real scripts write, in no time. A file `slow` (or `broken`) in data/digits makes trainings last (or fail).
 FAKE = """
-import csv, json, sys, time
+import json, sys, time
 from pathlib import Path
-import numpy as np
 kind, name = Path(__file__).stem, sys.argv[1]
 with open("calls", "a") as calls:
     calls.write(f"{kind}@{name}\\n")
@@ -44,6 +44,7 @@ if kind == "train":
     while Path("data/digits/slow").exists():
         print(f"{name}: step 10 of 100, epoch 1, nelbo 3, 90 s to go", flush=True)
         time.sleep(0.02)
+import numpy as np
 def put(path, content):
     path = Path("outputs") / path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +75,8 @@ print(f"{name}: {kind} done")
 """
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _checkout(root: Path) -> Path:
     """A checkout with the real dvc.yaml and library, stage scripts that take no time, and a little data."""
-    root = tmp_path / "there"
     (root / "src").mkdir(parents=True)
     (root / "src" / "atlas").symlink_to(ROOT / "src" / "atlas")
     for name in ("away.py", "compare.py"):
@@ -87,11 +86,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dvc.yaml", "requirements.txt"):
         shutil.copyfile(ROOT / name, root / name)
     params = (ROOT / "params.yaml").read_text()
-    (root / "params.yaml").write_text(
-        params.replace("runs:\n", "runs:\n  digits_again: {dataset: digits, model: vae}\n", 1)
-    )
+    added = "runs:\n  digits_again: {dataset: digits, model: vae}\n"
+    (root / "params.yaml").write_text(params.replace("runs:\n", added, 1))
     (root / "data" / "digits").mkdir(parents=True)
     (root / "data" / "digits" / "dataset.json").write_text("{}")
+    return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = _checkout(tmp_path / "there")
     monkeypatch.chdir(root)
     return root
 
@@ -108,7 +112,7 @@ def _calls(here: Room) -> list[str]:
 
 def _away(*words: str, root: Path = Path()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(root / "src" / "away.py"), *words], capture_output=True, text=True, check=False, cwd=root
+        [sys.executable, "src/away.py", *words], capture_output=True, text=True, check=False, cwd=root
     )
 
 
@@ -195,14 +199,17 @@ def test_it_stops_by_itself_and_goes_on(repository: Path, monkeypatch: pytest.Mo
     slow = repository / "data" / "digits" / "slow"
     here = room(repository, "smoke", None)
     slow.touch()
-    workers = Workers(here, RUNS, 2, time.monotonic() + 3.0, said := [].append)  # type: ignore[func-returns-value]
-    del said
     lines: list[str] = []
-    workers.say = lines.append
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if len(re.findall(r"train@\w+ \(step 10 of 100, epoch 1, nelbo 3, 90 s to go\)", line)) == 2:
+            workers.until = time.monotonic()
+
+    workers = Workers(here, RUNS, 2, time.monotonic() + 100, say)
     result = workers.work()
     assert {name for name in result.left if name.startswith("train@")} == {f"train@{run}" for run in RUNS}
-    assert workers.to_go() is not None or any("s of trainings to go" in line for line in lines)
-    assert any(re.search(r"0 of 2 runs done, \d+ s before it stops", line) for line in lines)
+    assert re.search(r"0 of 2 runs done, \d+ s before it stops, about 90 s of trainings to go; at work: ", lines[-1])
     assert result.done == ["train_judge@digits"]
     slow.unlink()
     # The data are what they were before: only the file that slows is gone, so the judge's mark is another.
@@ -237,3 +244,306 @@ def test_stopped_from_outside_nothing_done_is_lost(repository: Path, how: signal
         time.sleep(0.2)
     assert done.returncode == 0, done.stderr
     assert here.complete(RUNS) == list(RUNS) and "2 of 2 runs done" in done.stdout
+
+
+# --- packed and brought home ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which two runs were done and packed into out/."""
+    root = _checkout(tmp_path_factory.mktemp("away") / "there")
+    done = _away("pack", *RUNS, "--scale", "smoke", "--minutes", "5", "--jobs", "2", "--to", "out", root=root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def packed(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archive of two runs, in a copy of the checkout that made it."""
+    root = tmp_path / "there"
+    shutil.copytree(made, root, symlinks=True)
+    monkeypatch.chdir(root)
+    (archive,) = Path("out").glob("*.zip")
+    return archive
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """Another checkout of the same, in which nothing was done."""
+    return _checkout(tmp_path / "home")
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_what_is_packed_comes_home_as_it_was(packed: Path, elsewhere: Path) -> None:
+    done = _away("unpack", str(packed.parent.resolve()), root=elsewhere)
+    assert done.returncode == 0, done.stderr
+    theirs, ours = (_files(root / ".away" / "smoke") for root in (Path(), elsewhere))
+    for name, content in theirs.items():
+        if "/outputs/" in name and not name.endswith(".safetensors"):
+            assert ours[name] == content, name
+    for name in [name for name in theirs if name.endswith(".safetensors")]:
+        before, after = (load_file(root / ".away" / "smoke" / name) for root in (Path(), elsewhere))
+        assert after["w"].dtype == torch.float16 and torch.equal(after["n"], before["n"])
+        assert (after["w"] - before["w"]).abs().max() < 5e-4
+    results = elsewhere / "results" / "smoke"
+    table = json.loads((results / "metrics.json").read_text())
+    assert set(table) == set(RUNS) and table["digits_again"]["frechet"] == 1.5
+    made = json.loads((results / "conditions.json").read_text())["digits_again"]["1"]
+    assert made["machine"] == "a machine" and made["versions"]["PyTorch"] == torch.__version__
+    assert made["seconds"].keys() == set(PER_RUN) and made["weights"] == "float16"
+    assert "digits_again,digits,1,10,train,nelbo,3.5" in (results / "curves.csv").read_text().replace(",epoch", "")
+    assert (
+        "a machine" in (results / "conditions.md").read_text()
+        and "| digits_again |" in (results / "table.md").read_text()
+    )
+    again = _away("pack", *RUNS, "--scale", "smoke", "--to", "out", root=elsewhere)
+    assert again.returncode == 0 and "at home already: digits_cvae_2, digits_again" in again.stdout
+    assert not (elsewhere / ".away" / "smoke" / "seed_1" / "calls").exists(), "nothing is done twice"
+
+
+def test_another_seed_counts_as_one(packed: Path, elsewhere: Path) -> None:
+    done = _away("pack", "digits_cvae_2", "--scale", "smoke", "--seed", "2", "--minutes", "1", "--to", "out")
+    assert done.returncode == 0, done.stderr
+    assert not any("train_judge" in call for call in _calls(Room(Path(), "smoke", 2))), "seeds share the judges"
+    archives = sorted(str(path.resolve()) for path in Path("out").glob("*.zip"))
+    done = _away("unpack", *archives, root=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "| digits_cvae_2 | 1, 2 |" in (elsewhere / "results" / "smoke" / "seeds.md").read_text()
+
+
+def test_archives_are_no_larger_than_asked_and_the_rest_comes_later(packed: Path) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        everything = {*archive.namelist()} - {parcels.MANIFEST}
+    got: set[str] = set()
+    for call in range(9):
+        more = ["--again"] if call == 0 else []
+        done = _away("pack", *RUNS, "--scale", "smoke", "--minutes", "0", "--most", "0.05", "--to", f"o{call}", *more)
+        assert done.returncode == 0, done.stderr
+        if "nothing is left to pack" in done.stdout:
+            break
+        (path,) = Path(f"o{call}").glob("*.zip")
+        assert path.stat().st_size <= 0.05 * 2**20
+        with zipfile.ZipFile(path) as archive:
+            new = {*archive.namelist()} - {parcels.MANIFEST}
+        assert new and not new & got and (call or {name for name in everything if "/metrics/" in name} <= new)
+        got |= new
+        time.sleep(1)
+    assert got == everything and call > 1
+
+
+def test_half_precision_spares_what_it_cannot_hold(tmp_path: Path) -> None:
+    tensors = {"small": torch.tensor([0.5, -2.0]), "large": torch.tensor([1e6, 1.0]), "count": torch.tensor([3])}
+    save_file(tensors, tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(halved(tmp_path / "a.safetensors"))
+    found = load_file(tmp_path / "b.safetensors")
+    assert {name: value.dtype for name, value in found.items()} == {
+        "small": torch.float16,
+        "large": torch.float32,
+        "count": torch.int64,
+    }
+    assert all(torch.equal(found[name].to(value.dtype), value) for name, value in tensors.items())
+
+
+def _rewritten(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
+    """A copy of an archive of which contents and manifest were changed."""
+    with zipfile.ZipFile(archive) as old:
+        contents = {name: old.read(name) for name in old.namelist()}
+    manifest = json.loads(contents.pop(parcels.MANIFEST))
+    change(contents, manifest)
+    with zipfile.ZipFile(target, "w") as new:
+        for name, content in {parcels.MANIFEST: json.dumps(manifest).encode(), **contents}.items():
+            new.writestr(name, content)
+    return target
+
+
+def _plant(name: str) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
+    def change(contents: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        contents[name] = b"{}"
+        manifest["files"][name] = {"bytes": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}
+
+    return change
+
+
+NAMES = [
+    "../../evil.json",
+    "/tmp/evil.json",
+    "smoke/seed_1/outputs/metrics/../../../../../evil.json",
+    "smoke\\..\\evil.json",
+    "C:/evil.json",
+    "smoke/seed_1/outputs/metrics/.hidden.json",
+    "smoke/seed_1/params.yaml",
+    "smoke/seed_1/outputs/models/evil.pt",
+    "smoke/seed_1/outputs/models/evil.py",
+    "smoke/seed_1/outputs/metrics/a\x00b.json",
+    "smoke/seed_1/outputs/metrics/",
+    "src/train.py",
+    "secret/seed_1/outputs/metrics/a.json",
+]
+
+
+def _refused(path: Path, elsewhere: Path, words: str) -> None:
+    before = _files(elsewhere)
+    with pytest.raises(AtlasError, match=words) as refusal:
+        home.unpack([path], elsewhere)
+    assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
+    assert _files(elsewhere) == before, "something was written"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_lead_elsewhere_are_refused(packed: Path, elsewhere: Path, name: str) -> None:
+    _refused(_rewritten(packed, Path("bad.zip"), _plant(name)), elsewhere, "no place here|no plain file|damaged|other")
+
+
+def test_poisoned_archives_are_refused(packed: Path, elsewhere: Path) -> None:
+    link = "smoke/seed_1/outputs/metrics/link.json"
+
+    def linked(contents: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        _plant(link)(contents, manifest)
+
+    bad = _rewritten(packed, Path("link.zip"), linked)
+    with zipfile.ZipFile(bad, "a") as archive:
+        info = zipfile.ZipInfo("smoke/seed_1/outputs/metrics/other.json")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    _refused(bad, elsewhere, "no plain file")
+    twice = Path("twice.zip")
+    shutil.copyfile(packed, twice)
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(archive.namelist()[1], b"another")
+    _refused(twice, elsewhere, "twice")
+    more = Path("more.zip")
+    shutil.copyfile(packed, more)
+    with zipfile.ZipFile(more, "a") as archive:
+        archive.writestr("smoke/seed_1/outputs/metrics/more.json", b"{}")
+    _refused(more, elsewhere, "other files than its manifest lists")
+
+    def wrong(contents: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        name = next(name for name in contents if name.endswith("metrics/digits_again.json"))
+        contents[name] = contents[name].replace(b"0.25", b"0.01")
+
+    _refused(_rewritten(packed, Path("wrong.zip"), wrong), elsewhere, "is not what the manifest says")
+    _refused(_rewritten(packed, Path("kind.zip"), lambda _, m: m.pop("kind")), elsewhere, "no archive of runs")
+    _refused(_rewritten(packed, Path("empty.zip"), lambda _, m: m.pop("files")), elsewhere, "damaged")
+
+
+def test_one_that_says_it_holds_too_much_is_refused(
+    packed: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcels, "MOST_BYTES", 1000)
+    _refused(packed, elsewhere, "holds more than")
+
+
+def test_damaged_archives_are_refused_or_hold_the_same(packed: Path, elsewhere: Path) -> None:
+    content = packed.read_bytes()
+    whole = dict(parcels.check(packed, ALLOWED).files())
+    bad, generator = Path("bad.zip"), np.random.default_rng(0)
+    for size in (0, 1, 100, len(content) // 2, len(content) - 1):
+        bad.write_bytes(content[:size])
+        _refused(bad, elsewhere, "damaged|cannot be read")
+    refused = 0
+    for place in generator.integers(0, len(content), 300).tolist():
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(generator.integers(8))
+        bad.write_bytes(flipped)
+        try:
+            assert dict(parcels.check(bad, ALLOWED).files()) == whole
+        except AtlasError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 200
+    done = _away("unpack", str(bad.resolve()), str(Path("missing.zip").resolve()), root=elsewhere)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+# --- the data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A data set in three colours, of more images than one sheet holds."""
+    folder = tmp_path / "data" / "noise"
+    folder.mkdir(parents=True)
+    counts = dict(zip(SPLITS, (5000, 70, 3), strict=True))
+    generator = np.random.default_rng(0)
+    for name, count in counts.items():
+        np.save(folder / f"{name}_images.npy", generator.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8))
+        np.save(folder / f"{name}_labels.npy", generator.integers(0, 10, count, dtype=np.uint8))
+    about = {"name": "noise", "shape": [3, 8, 8], "classes": list("abcdefghij"), "counts": counts}
+    write_json(folder / "dataset.json", about)
+    return folder
+
+
+def test_a_data_set_comes_out_of_its_archives_as_it_was(pictures: Path, tmp_path: Path) -> None:
+    found = data.split(pictures, tmp_path / "parts", 900_000)
+    assert len(found.archives) == 2 and all(path.stat().st_size <= 900_000 for path in found.archives)
+    assert data.join(found.archives, tmp_path / "there") == "noise"
+    assert _files(tmp_path / "there" / "noise") == _files(pictures)
+    Dataset.open(tmp_path / "there" / "noise").split("train")
+    for archives in (found.archives[:1], found.archives[1:]):
+        with pytest.raises(
+            AtlasError, match=r"_\d+\.webp is in none of .*: name all that `split` wrote|damaged|missing"
+        ):
+            data.join(archives, tmp_path / "half")
+        assert not (tmp_path / "half" / "noise").exists()
+
+
+def test_a_data_sets_archive_that_was_damaged_is_refused(pictures: Path, tmp_path: Path) -> None:
+    (path,) = data.split(pictures, tmp_path / "parts", 1 << 24).archives
+
+    def swapped(contents: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        for name in ("validation_images_000.webp", "train_images_001.webp"):
+            contents[name] = contents["test_images_000.webp"]
+            manifest["files"][name] = manifest["files"]["test_images_000.webp"]
+
+    bad = _rewritten(path, tmp_path / "bad.zip", swapped)
+    with pytest.raises(AtlasError, match=r"the images are not those that were split|damaged"):
+        data.join([bad], tmp_path / "there")
+    with pytest.raises(AtlasError, match="no place here"):
+        data.join([_rewritten(path, tmp_path / "bad.zip", _plant("../evil.npy"))], tmp_path / "there")
+    assert not (tmp_path / "there" / "noise").exists() and not (tmp_path / "evil.npy").exists()
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def test_mistakes_are_one_line(repository: Path) -> None:
+    for words, complaint in [
+        (["pack", "digits_cave_2", "--to", "out"], "did you mean 'digits_cvae_2'"),
+        (["pack", "--scale", "huge", "--to", "out"], "unknown scale 'huge'"),
+        (["pack", "--seed", "-1", "--to", "out"], "seed"),
+        (["pack", "--jobs", "0", "--to", "out"], "--jobs: found 0"),
+        (["pack", "--most", "0", "--to", "out"], "--most: found 0"),
+        (["pack", "--take", "numbres", "--to", "out"], "did you mean 'numbers'"),
+        (["pack", "mnist_cvae_2", "--to", "out"], "data/mnist is missing; bring it"),
+        (["unpack", "nowhere.zip"], "nowhere.zip cannot be read"),
+        (["unpack", "data"], "data holds no archives"),
+        (["join", "dvc.yaml"], "dvc.yaml is damaged"),
+        (["split", "letters"], "letters"),
+    ]:
+        done = _away(*words)
+        assert done.returncode == 1 and done.stdout.count("error") == 0, words
+        assert done.stderr.startswith("error: ") and complaint in done.stderr and done.stderr.count("\n") == 1, words
+
+
+def test_missing_packages_are_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys, importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name in ('pydantic', 'imageio_ffmpeg') else real(name, *a)\n"
+        "sys.path.insert(0, 'src'); sys.argv = ['away.py', *sys.argv[1:]]\n"
+        "import runpy; runpy.run_path('src/away.py', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "needs"], capture_output=True, text=True, check=True)
+    assert re.search(r"pydantic +missing", done.stdout) and "bring 30.8 MiB of wheels" in done.stdout
+    assert re.search(r"-d WHEELS pydantic==\S+ pydantic-core==\S+ .* imageio-ffmpeg==0.6.0$", done.stdout.strip())
+    done = subprocess.run(
+        [sys.executable, "-c", code, "pack", "--to", "out"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.startswith("error: missing here: pydantic, imageio_ffmpeg;") and done.stderr.count("\n") == 1

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save
+import numpy as np
+from safetensors.numpy import load_file, save
 
 from atlas.away.parcels import Item
 from atlas.away.room import Room
@@ -79,8 +79,9 @@ def halved(file: Path) -> bytes:
     """Return the tensors of a safetensors file in half precision, those aside that it cannot hold."""
     found = {}
     for name, value in load_file(file).items():
-        half = value.half() if value.dtype == torch.float32 else value
-        found[name] = half if half.isfinite().all() else value
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16) if value.dtype == np.float32 else value
+        found[name] = half if np.isfinite(half).all() else value
     return save(found)
 
 
