@@ -1,6 +1,7 @@
 """Runs without DVC: stages as DVC reads them, interrupted and gone on with, packed, brought home undamaged or not."""
 
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -11,20 +12,24 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import chdir, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import away
 from atlas.away import data, home, parcels, stages
 from atlas.away.luggage import ALLOWED, halved
 from atlas.away.room import Room, room
 from atlas.away.work import Work, Workers
 from atlas.datasets import SPLITS, Dataset
-from atlas.errors import AtlasError
+from atlas.errors import AtlasError, run_stage
 from atlas.files import write_json
 from atlas.jobs import PER_RUN
 
@@ -33,7 +38,7 @@ RUNS = ("digits_cvae_2", "digits_again")
 
 # What the real scripts write, in no time. A file `slow` (or `broken`) in data/digits makes trainings last (or fail).
 FAKE = """
-import json, sys, time
+import json, random, sys, time
 from pathlib import Path
 kind, name = Path(__file__).stem, sys.argv[1]
 with open("calls", "a") as calls:
@@ -44,12 +49,12 @@ if kind == "train":
     while Path("data/digits/slow").exists():
         print(f"{name}: step 10 of 100, epoch 1, nelbo 3, 90 s to go", flush=True)
         time.sleep(0.02)
-import numpy as np
 def put(path, content):
     path = Path("outputs") / path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 if kind in ("train", "train_judge"):
+    import numpy as np
     from safetensors.numpy import save
     weights = save({"w": np.random.default_rng(0).random(4000, dtype=np.float32), "n": np.array([70000])})
 if kind == "train_judge":
@@ -61,12 +66,13 @@ if kind == "train":
     put(f"models/{name}/history.csv", b"epoch,step,split,nelbo\\n1,10,train,3.5\\n")
     put(f"timings/{name}.json", {"seconds": 1.0, "machine": "a machine"})
 if kind == "sample":
-    put(f"samples/{name}/samples.png", np.random.default_rng(1).bytes(3000))
+    put(f"samples/{name}/samples.png", random.Random(1).randbytes(3000))
 if kind == "animate":
     put(f"animations/{name}/captions.json", {})
-    put(f"animations/{name}/all.mp4", np.random.default_rng(2).bytes(9000))
-    put(f"animations/{name}/all.gif", np.random.default_rng(3).bytes(20000))
+    put(f"animations/{name}/all.mp4", random.Random(2).randbytes(9000))
+    put(f"animations/{name}/all.gif", random.Random(3).randbytes(20000))
 if kind == "evaluate":
+    import numpy as np
     put(f"metrics/{name}.json", {"reconstruction_mse": 0.25, "frechet": 1.5, "frechet_n": 359})
     path = Path("outputs/per_image") / f"{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +116,26 @@ def _calls(here: Room) -> list[str]:
     return sorted(path.read_text().split()) if path.exists() else []
 
 
-def _away(*words: str, root: Path = Path()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "src/away.py", *words], capture_output=True, text=True, check=False, cwd=root
-    )
+@dataclass
+class Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _away(*words: str, root: Path = Path()) -> Said:
+    """What `python src/away.py WORDS` in that folder says, without the seconds that starting Python takes."""
+    out, complaint, code = io.TextIOWrapper(io.BytesIO(), "utf-8"), "", 0
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with chdir(root), redirect_stdout(out), patch.object(sys, "argv", ["away.py", *words]):
+            run_stage(away.main)
+    except SystemExit as end:
+        complaint, code = f"{end.code}\n", 1
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    out.seek(0)
+    return Said(code, out.read(), complaint)
 
 
 EVERYTHING = sorted(["train_judge@digits", *(f"{kind}@{run}" for kind in PER_RUN for run in RUNS)])
@@ -226,17 +248,17 @@ def test_stopped_from_outside_nothing_done_is_lost(repository: Path, how: signal
     process = subprocess.Popen(
         [sys.executable, "src/away.py", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while time.monotonic() < end and len([call for call in _calls(here) if call.startswith("train@")]) < 2:
         time.sleep(0.05)
     process.send_signal(how)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=60)
     assert process.returncode != 0 and "Traceback" not in complaint
     if how == signal.SIGKILL:
         done = _away(*words)
         assert "runs are being done there" in done.stderr, "its stages still are at work"
     (here.folder / "data" / "digits" / "slow").unlink()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         done = _away(*words)
         if "runs are being done there" not in done.stderr:
