@@ -4,11 +4,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 
 from atlas.datasets import Split
@@ -16,6 +15,9 @@ from atlas.device import Machine
 from atlas.models.base import Model, Shape
 from atlas.models.registry import build
 from atlas.training.optimisers import KEYS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
@@ -75,8 +77,11 @@ def cpu() -> Machine:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
     """A real browser, Chromium or its like, without a window."""
+    # Here, so that other tests run where there is none.
+    from playwright.sync_api import sync_playwright
+
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
