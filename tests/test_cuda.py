@@ -37,25 +37,24 @@ WANTED = os.environ.get("ATLAS_TEST_DEVICE", "cuda")
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 
 
-@pytest.fixture(params=["float32", "bfloat16"])
-def computer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """The machine as a stage finds it with default settings, in both precisions."""
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """The machine as a stage finds it with default settings, but for the precision, which is float32."""
     if WANTED.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA here")
     monkeypatch.setenv("ATLAS_DEVICE", WANTED)
-    monkeypatch.setenv("ATLAS_PRECISION", request.param)
+    monkeypatch.setenv("ATLAS_PRECISION", "float32")
     for name in ("ATLAS_GRAPH", "ATLAS_DETERMINISTIC", "ATLAS_THREADS"):
         monkeypatch.delenv(name, raising=False)
     yield machine()
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture
-def exact(computer: Machine) -> Machine:
-    """The same, in float32 alone."""
-    if computer.bfloat16:
-        pytest.skip("its mathematics is of another precision")
-    return computer
+@pytest.fixture(params=["float32", "bfloat16"])
+def computer(request: pytest.FixtureRequest, exact: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The same in both precisions."""
+    monkeypatch.setenv("ATLAS_PRECISION", request.param)
+    return machine()
 
 
 @pytest.fixture
