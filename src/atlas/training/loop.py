@@ -13,6 +13,7 @@ from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.duel import WON, WON_BELOW
 from atlas.training.frames import HELD_OUT, Camera, Frame, schedule
+from atlas.training.graph import stepper
 from atlas.training.history import Averages, Row, Watch, check_finite
 from atlas.training.optimisers import Player, make_players, rate_factor
 
@@ -90,6 +91,11 @@ def train(
     """
     device, batch_size = machine.device, run.train.batch_size
     players = make_players(model, run.settings)
+
+    def act(images: torch.Tensor, labels: torch.Tensor, step: int) -> Losses:
+        return train_step(model, players, images, labels, step, machine)
+
+    advance = stepper(act, players, training, machine)
     per_epoch = len(training) // batch_size
     total = per_epoch * run.train.epochs
     held_out = to_unit(validation.images[:HELD_OUT]), validation.labels[:HELD_OUT]
@@ -109,13 +115,9 @@ def train(
         for position, chosen in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
             if epoch * per_epoch + position < step:
                 continue
-            chosen = chosen.to(device)
             for player in players:
-                rate = player.learning_rate * rate_factor(run.settings["schedule"], step / total)
-                for group in player.optimiser.param_groups:
-                    group["lr"] = rate
-            images, labels = to_unit(training.images[chosen]), training.labels[chosen]
-            losses = train_step(model, players, images, labels, step, machine)
+                player.set_rate(player.learning_rate * rate_factor(run.settings["schedule"], step / total))
+            losses = advance(chosen, step)
             averages.add(losses.terms)
             step += 1
             watch.note(step, losses)
