@@ -106,7 +106,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The toy copy of this repository (tests/toy.py), run, committed and pushed to a folder."""
     place = tmp_path_factory.mktemp("toy")
     folder, log, remote = toy.copy(place / "origin"), place / "network", place / "remote"
-    said = toy.run(folder, "dvc", "repro", **toy.guarded(place / "guard", log))
+    said = toy.run(folder, "dvc", "repro", variables=toy.guarded(place / "guard", log))
     toy.run(folder, "dvc", "remote", "add", "-q", "-d", "team", str(remote))
     toy.commit(folder, "done")
     toy.run(folder, "dvc", "push")

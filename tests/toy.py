@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -51,12 +52,12 @@ class Failed(AssertionError):
     """A command that ended badly, or not at all; the message holds what it printed."""
 
 
-def run(folder: Path, *command: str, limit: float = LIMIT, **variables: str) -> str:
+def run(folder: Path, *command: str, limit: float = LIMIT, variables: Mapping[str, str] | None = None) -> str:
     """Run a command as on a new machine and return what it printed.
 
     Args:
         limit: seconds after which the command and all that it started are killed.
-        variables: of the environment.
+        variables: of the environment, besides those of a new machine.
 
     Raises:
         Failed: if it ended with another status than 0, or not in time.
@@ -66,7 +67,7 @@ def run(folder: Path, *command: str, limit: float = LIMIT, **variables: str) -> 
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment() | variables,
+            env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
