@@ -1,9 +1,9 @@
 """Gather what other seeds of a run gave, from DVC's experiments, into results/seeds.json, which `compare` reads.
 
 An experiment's run counts where its trained network and its measures came from the same code, data, judge and settings
-as the workspace's dvc.lock states, and from another seed. What results/seeds.json holds already stays on these terms, or
-where the code has changed and the workspace's own network and measures are still the same, byte for byte: what changed
-then was no arithmetic.
+as the workspace's dvc.lock states, and from another seed. What results/seeds.json holds already stays on these terms,
+or where the code has changed and the workspace's own network and measures are still the same, byte for byte: what
+changed then was no arithmetic.
 """
 
 import argparse
