@@ -19,7 +19,6 @@ it came home. Where the limit comes first, a training goes on from its last chec
 import argparse
 import importlib.util
 import platform
-import signal
 import sys
 import time
 from pathlib import Path
@@ -109,7 +108,7 @@ def needs(_: argparse.Namespace) -> None:
 def pinned(name: str) -> str:
     """Return `name==version` as requirements.txt has it; of several, that for the newest Python."""
     lines = Path("requirements.txt").read_text(encoding="utf-8").splitlines()
-    found = [line.split(";")[0].strip() for line in lines if line.startswith(f"{name}==")]
+    found = [line.split(";")[0].strip(" \\") for line in lines if line.startswith(f"{name}==")]
     return found[-1] if found else name
 
 
@@ -161,8 +160,6 @@ def pack(options: argparse.Namespace) -> None:
     print(f"{here.folder}: {len(runs)} runs" + (f"; at home already: {', '.join(home)}" if home else ""))
     if not runs:
         return
-    # Told to end, it ends its stages too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = Workers(here, runs, options.jobs, until, print).work() if options.minutes > 0 else Work()
     complete = here.complete(runs)
     # Also of calls that completed no run.

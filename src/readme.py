@@ -16,6 +16,8 @@ README = Path("README.md")
 PICTURES = Path("results/pictures")
 GPU = Path("results/gpu")
 """Brought home by `src/away.py unpack`, where there is a GPU to be had."""
+SWEEP = Path("results/sweep.md")
+"""Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
 """Of the curve of what the flow gains: the run with a flow, the one without, the term."""
 
@@ -27,6 +29,8 @@ def main() -> None:
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     for name, content in gpu().items():
         text = put(text, name, content)
+    if SWEEP.exists():
+        text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from atlas.datasets import Split, epoch_batches, to_unit
 from atlas.device import Machine, machine
 from atlas.errors import AtlasError
-from atlas.models.base import Model
+from atlas.models.base import Losses, Model
 from atlas.training.graph import WARM_UP, GraphedStep, StillStep, stepper
 from atlas.training.loop import train_step
 from atlas.training.optimisers import Player, make_players
@@ -32,7 +32,7 @@ def _batches(split: Split) -> Iterator[tuple[int, Tensor]]:
         yield step, next(epoch_batches(len(split), 8, 1, step))
 
 
-def _slow(model: Model, players: list[Player], split: Split, cpu: Machine) -> list[dict[str, Tensor]]:
+def _slow(model: Model, players: list[Player], split: Split, cpu: Machine) -> list[Losses]:
     """Each step on a batch gathered anew, as anybody would write it."""
     torch.manual_seed(3)
     return [
@@ -41,9 +41,10 @@ def _slow(model: Model, players: list[Player], split: Split, cpu: Machine) -> li
     ]
 
 
-def _same(model: Model, twin: Model, found: list[dict[str, Tensor]], expected: list[dict[str, Tensor]]) -> None:
+def _same(model: Model, twin: Model, found: list[Losses], expected: list[Losses]) -> None:
     for mine, its in zip(found, expected, strict=True):
-        assert mine.keys() == its.keys() and all(torch.equal(mine[name], its[name]) for name in mine)
+        for one, other in ((mine.players, its.players), (mine.terms, its.terms)):
+            assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     for mine, its in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
         assert torch.equal(mine, its)
 
@@ -62,7 +63,9 @@ def test_a_step_from_a_still_place_gives_the_same_bits(
         found.append(advance(chosen, step))
         places.add(advance.chosen.data_ptr())
     assert len(places) == 1
-    assert not any(value.requires_grad for terms in found for value in terms.values())
+    assert not any(
+        value.requires_grad for losses in found for value in [*losses.players.values(), *losses.terms.values()]
+    )
     _same(model, twin, found, _slow(twin, _players(raw, twin, member), split, cpu))
 
 
@@ -77,10 +80,10 @@ class Recorder:
         self.at = -1
         still.run = self._note  # type: ignore[method-assign]
 
-    def _note(self, step: int) -> dict[str, Tensor]:
+    def _note(self, step: int) -> Losses:
         self.at = step
-        self.terms = self.run(step)
-        return self.terms
+        self.losses = self.run(step)
+        return self.losses
 
     @contextmanager
     def graph(self, recording: "Graph", stream: object) -> Iterator[None]:
@@ -89,7 +92,7 @@ class Recorder:
         state = torch.get_rng_state()
         yield
         self.recorded.append(tuple(player.name for player in self.players if player.moves(self.at)))
-        recording.step, recording.terms = self.at, self.terms
+        recording.step, recording.losses = self.at, self.losses
         self.model.load_state_dict(model)
         for player, saved in zip(self.players, optimisers, strict=True):
             player.optimiser.load_state_dict(saved)
@@ -99,12 +102,14 @@ class Recorder:
 class Graph:
     recorder: Recorder
     step: int
-    terms: dict[str, Tensor]
+    losses: Losses
 
     def replay(self) -> None:
         self.recorder.launched += 1
-        for name, value in self.recorder.run(self.step).items():
-            self.terms[name].copy_(value)
+        made = self.recorder.run(self.step)
+        for places, values in ((self.losses.players, made.players), (self.losses.terms, made.terms)):
+            for name, value in values.items():
+                places[name].copy_(value)
 
 
 class Stream:
@@ -142,7 +147,7 @@ def test_each_set_of_players_is_recorded_once_and_launched_from_then_on(
     monkeypatch.setattr(torch.cuda, "graph", recorder.graph)
     advance = GraphedStep(still, players)
     torch.manual_seed(3)
-    found = [{k: v.clone() for k, v in advance(chosen, step).items()} for step, chosen in _batches(split)]
+    found = [copy.deepcopy(advance(chosen, step)) for step, chosen in _batches(split)]
     both = ("encoder", "decoder")
     assert recorder.recorded == [both, (*both, "discriminator")]
     assert recorder.launched == STEPS - 2 * WARM_UP

@@ -12,24 +12,25 @@ from torch import Tensor
 
 from atlas.datasets import Split, to_unit
 from atlas.device import Machine
+from atlas.models.base import Losses
 from atlas.training.optimisers import Player
 
 WARM_UP = 3
 """Steps before a recording, in which libraries make their workspaces and optimisers their sums, as PyTorch demands.
 They are steps of the training like all others, so nothing has to be put back."""
 
-Act = Callable[[Tensor, Tensor, int], dict[str, Tensor]]
-"""Moves the players by one batch: images [N, C, H, W] in [0, 1], labels [N] and the step to the terms to log."""
+Act = Callable[[Tensor, Tensor, int], Losses]
+"""Moves the players by one batch: images [N, C, H, W] in [0, 1], labels [N] and the step to its losses, detached."""
 
 
 class Advance(Protocol):
     """Makes a step."""
 
-    def __call__(self, chosen: Tensor, step: int) -> dict[str, Tensor]:
+    def __call__(self, chosen: Tensor, step: int) -> Losses:
         """Learn from the images `chosen` (int64 [N] on the CPU, N always the same) in `step`, counted from 0.
 
         Returns:
-            The terms to log, in nats per image, on the device; they hold until the next step.
+            Its losses and terms, on the device; they hold until the next step.
         """
 
 
@@ -48,7 +49,7 @@ class StillStep:
         self.device = training.images.device
         self.chosen = torch.empty(0, dtype=torch.int64, device=self.device)
 
-    def __call__(self, chosen: Tensor, step: int) -> dict[str, Tensor]:
+    def __call__(self, chosen: Tensor, step: int) -> Losses:
         self.place(chosen)
         return self.run(step)
 
@@ -58,12 +59,11 @@ class StillStep:
             self.chosen = torch.empty_like(chosen, device=self.device)
         self.chosen.copy_(chosen, non_blocking=True)
 
-    def run(self, step: int) -> dict[str, Tensor]:
+    def run(self, step: int) -> Losses:
         """Make the step."""
         images = self.training.images.index_select(0, self.chosen)
         labels = self.training.labels.index_select(0, self.chosen)
-        # Without their history, which would keep the whole pass in memory.
-        return {name: value.detach() for name, value in self.act(to_unit(images), labels, step).items()}
+        return self.act(to_unit(images), labels, step)
 
 
 class GraphedStep:
@@ -79,31 +79,31 @@ class GraphedStep:
         self.still = still
         self.players = players
         self.device = still.device
-        self.graphs: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]] = {}
+        self.graphs: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, Losses]] = {}
         self.made: Counter[tuple[str, ...]] = Counter()
         self.stream = torch.cuda.Stream(self.device)
         self.refused = False
 
-    def __call__(self, chosen: Tensor, step: int) -> dict[str, Tensor]:
+    def __call__(self, chosen: Tensor, step: int) -> Losses:
         self.still.place(chosen)
         moving = tuple(player.name for player in self.players if player.moves(step))
         if moving not in self.graphs and not self.refused and self.made[moving] == WARM_UP:
             self._record(moving, step)
         if moving in self.graphs:
-            graph, terms = self.graphs[moving]
+            graph, losses = self.graphs[moving]
             graph.replay()
-            return terms
+            return losses
         self.made[moving] += 1
         return self.still.run(step) if self.refused else self._aside(step)
 
-    def _aside(self, step: int) -> dict[str, Tensor]:
+    def _aside(self, step: int) -> Losses:
         """Make a step on the stream that is recorded later."""
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
-            terms = self.still.run(step)
+            losses = self.still.run(step)
         current.wait_stream(self.stream)
-        return terms
+        return losses
 
     def _record(self, moving: tuple[str, ...], step: int) -> None:
         """Record the step, which is not made thereby; where that cannot be done, say so once and go on without."""
@@ -111,11 +111,11 @@ class GraphedStep:
         current = torch.cuda.current_stream(self.device)
         try:
             with torch.cuda.graph(graph, stream=self.stream):
-                terms = self.still.run(step)
+                losses = self.still.run(step)
         except RuntimeError as error:
             self._give_up(current, error)
         else:
-            self.graphs[moving] = (graph, terms)
+            self.graphs[moving] = (graph, losses)
 
     def _give_up(self, current: torch.cuda.Stream, error: RuntimeError) -> None:
         self.refused = True
