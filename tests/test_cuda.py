@@ -19,7 +19,7 @@ from atlas.device import Machine, machine
 from atlas.latent import decode_bytes, map_axes, map_codes
 from atlas.measures.evaluate import evaluate
 from atlas.measures.judge import Judge
-from atlas.models.base import Model
+from atlas.models.base import Losses, Model
 from atlas.nn.flows import InverseAutoregressiveFlow
 from atlas.settings import Run, TrainBudget
 from atlas.training import loop
@@ -183,7 +183,7 @@ def _steps(
     split = Split(split.images.to(computer.device), split.labels.to(computer.device))
     chosen = Machine(computer.device, computer.bfloat16, computer.deterministic, graphs)
 
-    def act(images: Tensor, labels: Tensor, step: int) -> dict[str, Tensor]:
+    def act(images: Tensor, labels: Tensor, step: int) -> Losses:
         return train_step(model, players, images, labels, step, chosen)
 
     advance = stepper(act, players, split, chosen)
@@ -193,8 +193,8 @@ def _steps(
     for step in range(4 * (WARM_UP + 3)):
         for player in players:
             player.set_rate(0.002 / (1 + step))
-        terms = advance(next(epoch_batches(43, 8, 1, step)), step)
-        seen += [value.clone() for value in terms.values()]
+        losses = advance(next(epoch_batches(43, 8, 1, step)), step)
+        seen += [value.clone() for value in [*losses.players.values(), *losses.terms.values()]]
     states = [*model.state_dict().values(), *seen]
     return [value.cpu().numpy().tobytes() for value in states], advance
 
@@ -249,7 +249,7 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
         torch.manual_seed(3)
         trained = train(model, run, training, validation, computer, Checkpoints("a_run", mark), report)
         state = [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
-        return [state, trained.history, [frame.tobytes() for frame in trained.frames]]
+        return [state, trained.history, [array.tobytes() for frame in trained.frames for array in frame]]
 
     first, second = go("one"), go("two")
     assert first == second
