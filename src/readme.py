@@ -56,11 +56,11 @@ def gpu() -> dict[str, str]:
     )
     seeds = f"{seeds}\n" if seeds.startswith("|") else ""
     theirs = [name for name in SHOWN if (GPU / "pictures" / name).exists()]
-    which = "" if len(theirs) == len(SHOWN) else f" {', '.join(theirs)} (the others at scale `cpu`)"
+    which = "" if len(theirs) == len(SHOWN) else f": {', '.join(theirs)}; the others of scale `cpu`"
     return {
         "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}### At scale `cpu`, on two cores\n\n",
         "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
-        "gpu pictures": f"\nPictures of scale `gpu`{which}. {made}" if theirs else "",
+        "gpu pictures": f"\nOf scale `gpu`{which}. {made}" if theirs else "",
     }
 
 

@@ -437,7 +437,7 @@ def test_poisoned_archives_are_refused(packed: Path, elsewhere: Path) -> None:
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(info, "/etc/passwd")
     _refused(bad, elsewhere, "no plain file")
-    twice = Path("twice.zip")
+    twice = Path("doubled.zip")
     shutil.copyfile(packed, twice)
     with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(archive.namelist()[1], b"another")

@@ -141,12 +141,9 @@ def _harmless(path: Path, entries: list[zipfile.ZipInfo], allowed: re.Pattern[st
         if stat.S_ISLNK(entry.external_attr >> 16) or entry.is_dir() or entry.flag_bits & 1:
             raise AtlasError(f"{path}: {name!r:.100} is no plain file; nothing was unpacked")
         # `orig_filename` is what stands in the archive, before zipfile tidied it.
-        if (
-            name != entry.orig_filename
-            or not NAME.fullmatch(name)
-            or (name != MANIFEST and not allowed.fullmatch(name))
-        ):
-            raise AtlasError(f"{path}: found the name {entry.orig_filename!r:.100}, which has no place here; "
-                             "nothing was unpacked")  # fmt: skip
+        fits = NAME.fullmatch(name) and (name == MANIFEST or allowed.fullmatch(name))
+        if name != entry.orig_filename or not fits:
+            found = f"{entry.orig_filename!r:.100}"
+            raise AtlasError(f"{path}: found the name {found}, which has no place here; nothing was unpacked")
     if sum(entry.file_size for entry in entries) > MOST_BYTES:
         raise AtlasError(f"{path}: says that it holds more than {MOST_BYTES >> 20} MiB; nothing was unpacked")
