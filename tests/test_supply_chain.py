@@ -157,7 +157,7 @@ def test_data_are_asked_of_their_official_hosts_alone(dataset: str, tmp_path: Pa
     for name in ("src", "params.yaml"):
         (folder / name).symlink_to(ROOT / name)
     log = tmp_path / "network"
-    with pytest.raises(toy.Failed, match="could not be downloaded") as refusal:
+    with pytest.raises(toy.Failed, match=r"error: .* could not be downloaded") as refusal:
         run(folder, "python", "src/download.py", dataset, variables=toy.guarded(tmp_path / "guard", log))
     assert "Traceback" not in str(refusal.value)
     asked = set(log.read_text().split())

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 RUN, DATASET = "digits_cvae_2", "digits"
-LIMIT = 600
+LIMIT = 900
 """Seconds that a command may take."""
 HOME = Path(tempfile.mkdtemp(prefix="home-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
