@@ -16,7 +16,7 @@ from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, run, stages_run
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds that the queue may take for two experiments."""
 
 
