@@ -14,7 +14,7 @@ from atlas.errors import AtlasError, run_stage
 from atlas.files import whole_file, write_json
 from benchmarks import processes, quality, report, scaling, speed
 from benchmarks.cases import Case, cases, load
-from benchmarks.clock import Progress
+from benchmarks.clock import Pace, Progress
 from benchmarks.records import Benchmarks, Record
 
 PARTS = {
@@ -30,6 +30,9 @@ TABLES = {"benchmarks.md": report.details, "speed.md": report.readme}
 SCALED = ("mnist_cvae_8", "mnist_cvae_gan_8")
 COMPARED, EPOCHS = "mnist_cvae_2", 2
 LEARNT = "mnist_cvae_gan_8"
+PACE = Pace(turn=0.1, least=5, most=21, seconds=5.0)
+BRIEF = Pace(turn=0.1, least=3, most=7, seconds=1.5)
+TRIAL = Pace(turn=0.01, least=2, most=2, seconds=1.0)
 NOISE = 2560
 """Images of a trial."""
 
@@ -101,10 +104,9 @@ def rounded(value: object) -> object:
 def measure(part: str, computer: Machine, progress: Progress, quick: bool, models: list[str] | None) -> Record:
     """Measure one part."""
     noise = NOISE if quick else None
-    rounds, wanted = (2, 0.02) if quick else (7, 0.3)
     everything = cases()
     if part == "speed":
-        return speed.measure(chosen(everything, quick, models), computer, progress, rounds, wanted, noise)
+        return speed.measure(chosen(everything, quick, models), computer, progress, TRIAL if quick else PACE, noise)
     if part == "memory":
         return processes.memory(str(computer), progress, *([(), ()] if quick else []))
     if part == "startup":
@@ -113,7 +115,7 @@ def measure(part: str, computer: Machine, progress: Progress, quick: bool, model
     split = load("mnist", "train", computer, noise)
     if part == "scaling":
         scaled = [small(by_run[SCALED[0]])] if quick else [by_run[run] for run in SCALED]
-        return scaling.measure(scaled, split, computer, progress, 1 if quick else 3, wanted, 2 if quick else None)
+        return scaling.measure(scaled, split, computer, progress, TRIAL if quick else BRIEF, 2 if quick else None)
     settings = settings_file.load()
     validation = load("mnist", "validation", computer, 500 if quick else None)
     judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, computer)

@@ -1,6 +1,29 @@
-"""Telling how far a measuring is."""
+"""How long a measuring goes on, and telling how far it is."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Rounds of two turns, short ones: the quicker the change, the better a disturbance cancels."""
+
+    turn: float
+    """Seconds of one loop before the other's turn; a step where that is longer."""
+    least: int
+    """Rounds."""
+    most: int
+    seconds: float
+    """After which no round begins but for the least."""
+
+    def rounds(self) -> Iterator[int]:
+        """Count the rounds as time allows."""
+        started = time.monotonic()
+        for number in range(self.most):
+            if number >= self.least and time.monotonic() - started > self.seconds:
+                return
+            yield number
 
 
 class Progress:

@@ -76,13 +76,7 @@ class Plain:
             plain_optimiser(settings["optimizer"], player.parameters, player.learning_rate, settings["momentum"])
             for player in self.players
         ]
-        total = len(split) // run.train.batch_size * run.train.epochs
-        self.schedules = [
-            torch.optim.lr_scheduler.LambdaLR(
-                optimiser, lambda step: rate_factor(settings["schedule"], min(1.0, step / total))
-            )
-            for optimiser in self.optimisers
-        ]
+        self.total = len(split) // run.train.batch_size * run.train.epochs
         pixels = TensorDataset(to_unit(split.images).cpu(), split.labels.cpu())
         self.loader: Any = DataLoader(pixels, run.train.batch_size, shuffle=True, drop_last=True)
         self.log: dict[str, float] = {}
@@ -93,15 +87,16 @@ class Plain:
         """Do `steps` steps."""
         for _ in range(steps):
             images, labels = (part.to(self.device) for part in next(self._batches))
+            factor = rate_factor(self.run.settings["schedule"], min(1.0, self.step / self.total))
             for player, optimiser in zip(self.players, self.optimisers, strict=True):
                 if player.moves(self.step):
+                    for group in optimiser.param_groups:
+                        group["lr"] = player.learning_rate * factor
                     optimiser.zero_grad()
                     losses = self.model.losses(images, labels)
                     losses.players[player.name].backward(inputs=player.parameters)
                     optimiser.step()
                     self.log |= {name: value.item() for name, value in losses.terms.items()}
-            for schedule in self.schedules:
-                schedule.step()
             self.step += 1
 
     def _endless(self) -> Iterator[Any]:

@@ -36,6 +36,7 @@ class SpeedRow(Record):
     """Images a second."""
     plain: float
     """Images a second."""
+    rounds: int
     ratio: Spread
     goal: float
     plain_work: float
@@ -69,7 +70,6 @@ class Profile(Record):
 
 
 class Speed(Part):
-    rounds: int
     float32_peak: float
     """GFLOP a second."""
     bfloat16_peak: float

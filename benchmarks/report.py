@@ -134,7 +134,8 @@ def speed_words(speed: Speed) -> str:
     top = sorted(speed.profile.rows, key=lambda row: -row.share)[:4]
     spent = ", ".join(f"`{row.operation}` {_per_cent(row.share)}" for row in top)
     return (
-        f"{speed.machine}; medians of {speed.rounds} rounds in which the two loops take turns, quartiles in brackets, "
+        f"{speed.machine}; medians of {min(row.rounds for row in rows)} or more rounds in which "
+        f"the two loops take turns, quartiles in brackets, "
         f"bold where a goal is missed. The peak is a large convolution's: {speed.bfloat16_peak:.0f} GFLOP/s in "
         f"bfloat16, {speed.float32_peak:.0f} in float32. Goals: {'; '.join([*ratios, share])}. Furthest from its goal "
         f"is {speed.profile.case}; there a step takes {speed.profile.milliseconds:.0f} ms, and most of it goes to "

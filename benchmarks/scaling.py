@@ -9,7 +9,7 @@ from atlas.datasets import Split
 from atlas.device import Machine
 from atlas.settings import Run
 from benchmarks.cases import Case, make
-from benchmarks.clock import Progress
+from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Ours, Plain
 from benchmarks.records import Scaling, ScalingRow, Table
 from benchmarks.speed import enough, seconds, side_by_side
@@ -24,8 +24,7 @@ def measure(
     split: Split,
     machine: Machine,
     progress: Progress,
-    rounds: int,
-    wanted: float,
+    pace: Pace,
     limit: int | None = None,
 ) -> Scaling:
     """Return three tables a case, all of one data set; with `limit`, the first rows only."""
@@ -40,7 +39,7 @@ def measure(
                 if over == "images":
                     rows.append(_epoch(case, split, machine, int(value)))
                 else:
-                    rows.append(_cost(changed(case.run, **{over: value}), case, split, machine, rounds, wanted, value))
+                    rows.append(_cost(changed(case.run, **{over: value}), case, split, machine, pace, value))
                 done += 1
                 progress.show(done, total, f"{case.run.key}, {over} {value}")
             tables.append(Table(run=case.run.key, over=over, rows=rows))
@@ -52,15 +51,15 @@ def changed(run: Run, **budget: Any) -> Run:
     return replace(run, train=run.train.model_copy(update=budget))
 
 
-def _cost(run: Run, case: Case, split: Split, machine: Machine, rounds: int, wanted: float, value: float) -> ScalingRow:
+def _cost(run: Run, case: Case, split: Split, machine: Machine, pace: Pace, value: float) -> ScalingRow:
     loops = Ours(make(run), run, split, machine), Plain(make(run), run, split, machine)
     for loop in loops:
         loop.advance(case.period)
-    many = [enough(loop, case.period, wanted, machine.device) for loop in loops]
+    many = [enough(loop, case.period, pace.turn, machine.device) for loop in loops]
     ours, plain = side_by_side(
         lambda: seconds(loops[0], many[0], machine.device) / many[0],
         lambda: seconds(loops[1], many[1], machine.device) / many[1],
-        rounds,
+        pace,
     )
     image = 1e6 / run.train.batch_size
     return ScalingRow(value=value, ours=ours * image, plain=plain * image)

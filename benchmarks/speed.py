@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from atlas.datasets import Split
 from atlas.device import Machine
 from benchmarks.cases import SHARE_GOAL, Case, load, make
-from benchmarks.clock import Progress
+from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Loop, Ours, Plain, plain_twin
 from benchmarks.records import Profile, ProfileRow, Speed, SpeedRow, Spread
 from benchmarks.work import Peak, count, synchronise
@@ -20,9 +20,13 @@ SHOWN = 12
 
 
 def measure(
-    chosen: Sequence[Case], machine: Machine, progress: Progress, rounds: int, wanted: float, noise: int | None = None
+    chosen: Sequence[Case],
+    machine: Machine,
+    progress: Progress,
+    pace: Pace,
+    noise: int | None = None,
 ) -> Speed:
-    """Time every case: `rounds` rounds of `wanted` seconds of each loop, ours, plain, ours, plain, ...
+    """Time every case in rounds, ours, plain, ours, plain, ...
 
     What disturbs the machine for longer than a round disturbs both sides of the round's ratio alike.
     """
@@ -35,7 +39,7 @@ def measure(
     for number, case in enumerate(chosen):
         if case.run.dataset not in splits:
             splits = {case.run.dataset: load(case.run.dataset, "train", machine, noise)}
-        row = _row(case, splits[case.run.dataset], machine, peaks[own], rounds, wanted)
+        row = _row(case, splits[case.run.dataset], machine, peaks[own], pace)
         top[own] = max(top[own], row.peak)
         rows.append(row)
         progress.show(number + 1, len(chosen), f"{case.name}: {row.ratio.median:.2f} times the plain loop")
@@ -47,7 +51,6 @@ def measure(
     return Speed(
         machine=str(machine),
         seconds=round(time.perf_counter() - started, 1),
-        rounds=rounds,
         float32_peak=top[torch.float32],
         bfloat16_peak=top[torch.bfloat16],
         rows=rows,
@@ -61,16 +64,16 @@ def _reached(row: SpeedRow) -> float:
     return min([*shares, row.share.median / SHARE_GOAL] if row.sizes == "seed" else shares)
 
 
-def _row(case: Case, split: Split, machine: Machine, peak: Peak, rounds: int, wanted: float) -> SpeedRow:
+def _row(case: Case, split: Split, machine: Machine, peak: Peak, pace: Pace) -> SpeedRow:
     run = case.run
     ours: Loop = Ours(make(run), run, split, machine)
     plain: Loop = Plain(make(run), run, split, machine)
     unfolded = Ours(plain_twin(make(run)), run, split, machine)
     # Counting is the first step of each: what is set up once is not timed.
     shared_work, our_work, plain_work = (count(loop, case.period) for loop in (unfolded, ours, plain))
-    steps = [enough(loop, case.period, wanted, machine.device) for loop in (ours, plain)]
+    steps = [enough(loop, case.period, pace.turn, machine.device) for loop in (ours, plain)]
     times, peaks = [], []
-    for _ in range(rounds):
+    for _ in pace.rounds():
         times.append(
             [seconds(loop, many, machine.device) / many for loop, many in zip((ours, plain), steps, strict=True)]
         )
@@ -91,6 +94,7 @@ def _row(case: Case, split: Split, machine: Machine, peak: Peak, rounds: int, wa
         plain_work=plain_work / 1e9,
         shared_work=shared_work / 1e9,
         our_work=our_work / 1e9,
+        rounds=len(times),
         peak=float(np.median(rates)) / 1e9,
         share=spread(shared_work / mine / rates),
         our_share=spread(our_work / mine / rates),
@@ -117,9 +121,9 @@ def enough(loop: Loop, period: int, wanted: float, device: torch.device) -> int:
     return period * max(1, round(wanted / seconds(loop, period, device)))
 
 
-def side_by_side(first: Callable[[], float], second: Callable[[], float], rounds: int) -> tuple[float, float]:
+def side_by_side(first: Callable[[], float], second: Callable[[], float], pace: Pace) -> tuple[float, float]:
     """Return the medians of what the two give in turns."""
-    pairs = [(first(), second()) for _ in range(rounds)]
+    pairs = [(first(), second()) for _ in pace.rounds()]
     ours, theirs = np.median(np.array(pairs), 0)
     return float(ours), float(theirs)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import PARAMS, ROOT, Build, Noise
+from torch.utils.flop_counter import FlopCounterMode
 
-from atlas.datasets import Split, to_unit
+from atlas.datasets import to_unit
 from atlas.device import Machine
 from atlas.errors import AtlasError
 from atlas.models.base import Model
@@ -23,7 +24,7 @@ from atlas.training.checkpoint import Checkpoints
 from atlas.training.loop import train
 from benchmarks import processes, report
 from benchmarks.__main__ import main, read, write
-from benchmarks.cases import SHAPES, Case, cases, make
+from benchmarks.cases import SHAPES, cases, make
 from benchmarks.clock import Progress
 from benchmarks.loops import Ours, Plain, plain_twin
 from benchmarks.quality import learn
@@ -68,22 +69,27 @@ def gradients(model: Model, images: torch.Tensor, labels: torch.Tensor) -> dict[
 
 
 @pytest.mark.parametrize("name", list(ALL))
-def test_the_plain_twin_has_the_same_losses_and_gradients(name: str, noise: Noise, cpu: Machine) -> None:
+def test_the_plain_twin_has_the_same_losses_and_gradients(
+    name: str, noise: Noise, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In float64 throughout: in float32 a rounding now and then lets another pixel win a max-pooling.
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     run = small(name)
     split = noise(4, SHAPES[run.dataset])
-    images, labels = to_unit(split.images), split.labels
-    model = make(run)
-    twin = plain_twin(model)
-    ours, theirs = gradients(cpu.place(model), images, labels), gradients(twin, images, labels)
+    images, labels = to_unit(split.images).double(), split.labels
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = make(run)
+        twin = plain_twin(model)
+        ours, theirs = gradients(cpu.place(model), images, labels), gradients(twin, images, labels)
+    finally:
+        torch.set_default_dtype(torch.float32)
     assert ours.keys() == theirs.keys()
     for term, value in ours.items():
-        scale = float(value.abs().max())
-        torch.testing.assert_close(
-            theirs[term], value, rtol=1e-3, atol=1e-4 * scale + 1e-6, msg=lambda m: f"{term}: {m}"
-        )
+        torch.testing.assert_close(theirs[term], value, rtol=1e-9, atol=1e-9, msg=term)
 
 
-def test_the_twin_of_another_thread_of_weights_is_its_own(make: Build) -> None:
+def test_the_twins_weights_are_its_own(make: Build) -> None:
     model = make("cvae_gan")
     twin = plain_twin(model)
     with torch.no_grad():
@@ -98,7 +104,7 @@ def test_our_loop_is_the_trainers(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     run, split = small(name, dropout=0.1), noise(80, (1, 28, 28))
     run = changed(run, frames=2, frame_grid=1)
-    trained, loop = cpu.place(make(run)), None
+    trained = cpu.place(make(run))
     state = torch.get_rng_state()
     train(trained, run, split, split, cpu, Checkpoints(run.key, "here"), lambda *_: None)
     loop = Ours(make(run), run, split, cpu)
@@ -162,12 +168,9 @@ def test_the_plain_loops_work_is_a_forward_pass_more_for_each_player_more(noise:
     split = noise(16, (1, 28, 28))
     unfolded = Ours(plain_twin(make(run)), run, split, cpu)
 
-    class Forward:
-        def advance(self, steps: int) -> None:
-            with torch.no_grad():
-                unfolded.model.losses(to_unit(split.images), split.labels)
-
-    forward = count(Forward(), 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        unfolded.model.losses(to_unit(split.images), split.labels)
+    forward = counter.get_total_flops()
     assert count(Plain(make(run), run, split, cpu), 1) == count(unfolded, 1) + 2 * forward > 0
 
 
@@ -187,6 +190,7 @@ def test_every_member_is_timed_on_both_data_sets_at_both_sizes() -> None:
     assert ALL["mnist cvae_gan, seed sizes"].run.settings["latent_dim"] == 8
     assert ALL["mnist cvae_gan, default sizes"].run.key == "mnist_cvae_gan_8"
     assert ALL["mnist cvae_gan, default sizes"].period == 3 and ALL["mnist cvae_gan, seed sizes"].period == 1
+    assert {case.period for case in ALL.values()} == {1, 3}
     assert ALL["mnist cvae_gan, default sizes"].goal == 4 and ALL["mnist gan, default sizes"].goal == 2
 
 
@@ -302,6 +306,7 @@ def speed_row(model: str, sizes: str, ratio: float, goal: float, share: float) -
         parameters=1000,
         ours=4000.0,
         plain=4000.0 / ratio,
+        rounds=7,
         ratio=spread,
         goal=goal,
         plain_work=3.0,
@@ -319,7 +324,6 @@ def filled() -> Benchmarks:
     return Benchmarks(
         speed=Speed(
             **about,
-            rounds=7,
             float32_peak=400.0,
             bfloat16_peak=800.0,
             rows=[
@@ -347,7 +351,12 @@ def filled() -> Benchmarks:
             run="mnist_cvae_2",
             epochs=2,
             rows=[
-                QualityRow(loop=loop, seed=seed, measures={"nelbo": nelbo + seed, "label_accuracy": right}, seconds=1.0)
+                QualityRow(
+                    loop=loop,
+                    seed=seed,
+                    measures={"nelbo": nelbo + seed, "label_accuracy": right + seed / 1000},
+                    seconds=1.0,
+                )
                 for loop, nelbo, right in (("ours", 130.0, 0.9), ("plain", 131.0, 0.8))
                 for seed in (1, 2, 3)
             ],
@@ -371,7 +380,7 @@ def test_the_words_are_what_the_numbers_say() -> None:
     assert "40 % of the peak at the seed's sizes: reached in 1 of 2 cases, from 30 %" in text
     assert "evaluate of a, takes 3.50 GB, above the goal of 3;" in text and "8 epochs takes 0.80, one of 2" in text
     assert "nelbo 132 ± 1 beside 133 ± 1, within the spread" in text
-    assert "label accuracy 0.9 ± 0 beside 0.8 ± 0, beyond the spread" in text
+    assert "label accuracy 0.902 ± 0.001 beside 0.802 ± 0.001, beyond the spread" in text
     assert "95.4 % after 60 s of training" in text and "ends after 90 s with 97.0 %" in text
 
 
@@ -381,16 +390,15 @@ def test_what_was_not_measured_is_not_told() -> None:
 
 
 def test_the_numbers_survive_the_file(tmp_path: Path) -> None:
-    write(tmp_path / "benchmarks.json", filled())
-    assert read(tmp_path / "benchmarks.json") == filled()
+    path = tmp_path / "benchmarks.json"
+    write(path, filled())
+    found = read(path)
+    assert found.speed and [row.plain for row in found.speed.rows] == [1600.0, 2667.0, 888.9, 1143.0]
+    # Four digits are all there is, so that what is read is what its tables say.
+    write(path, found)
+    assert read(path) == found and (tmp_path / "speed.md").read_text() == report.readme(found)
 
 
 def test_the_readme_shows_what_was_measured() -> None:
     text = report.readme(read(ROOT / "results" / "benchmarks.json"))
     assert f"<!-- speed -->\n{text}<!-- end of speed -->" in (ROOT / "README.md").read_text(), "make readme mends it"
-
-
-def test_periods_are_whole(noise: Noise) -> None:
-    # A player that rests makes steps unlike: cases are timed over whole periods.
-    assert {case.period for case in ALL.values()} == {1, 3}
-    assert isinstance(noise(4), Split) and isinstance(next(iter(ALL.values())), Case)
