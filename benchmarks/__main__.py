@@ -30,7 +30,7 @@ TABLES = {"benchmarks.md": report.details, "speed.md": report.readme}
 SCALED = ("mnist_cvae_8", "mnist_cvae_gan_8")
 COMPARED, EPOCHS = "mnist_cvae_2", 2
 LEARNT = "mnist_cvae_gan_8"
-PACE = Pace(turn=0.1, least=5, most=21, seconds=5.0)
+PACE = Pace(turn=0.1, least=5, most=15, seconds=4.0)
 BRIEF = Pace(turn=0.1, least=3, most=7, seconds=1.5)
 TRIAL = Pace(turn=0.01, least=2, most=2, seconds=1.0)
 NOISE = 2560
@@ -110,7 +110,7 @@ def measure(part: str, computer: Machine, progress: Progress, quick: bool, model
     if part == "memory":
         return processes.memory(str(computer), progress, *([(), ()] if quick else []))
     if part == "startup":
-        return processes.startup(str(computer), progress, tries=1 if quick else 3, dvc=not quick)
+        return processes.startup(str(computer), progress, tries=1 if quick else 2, dvc=not quick)
     by_run = {case.run.key: case for case in everything}
     split = load("mnist", "train", computer, noise)
     if part == "scaling":

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from atlas.errors import AtlasError
 from atlas.files import need
+from atlas.jobs import cores, default_jobs
 from benchmarks.clock import Progress
 from benchmarks.records import Memory, MemoryRow, Startup, StartupRow
 
@@ -35,14 +36,14 @@ SLOW = 0.02
 """Seconds: packages whose import takes less are not named."""
 
 
-def peak_memory(command: Sequence[str], folder: Path = Path()) -> float:
+def peak_memory(command: Sequence[str], folder: Path = Path(), environment: Mapping[str, str] | None = None) -> float:
     """Run a command in a folder and return its peak of resident memory in GB, or that of the greatest it started.
 
     Raises:
         AtlasError: if it fails, with its last words.
     """
     watched = [sys.executable, "-c", WATCH, *command]
-    done = subprocess.run(watched, cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(watched, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     status, peak, words = json.loads(done.stdout)
     if status:
         raise AtlasError(f"{' '.join(command)}: ended with status {status}: {' '.join(words.split())[-300:]}")
@@ -69,36 +70,47 @@ def copied(epochs: dict[str, int]) -> Iterator[Path]:
 
 
 def memory(machine: str, progress: Progress, runs: Sequence[str] = RUNS, stages: Sequence[str] = STAGES) -> Memory:
-    """Return the peak of every stage of some default runs, trained for one epoch, and of one run trained longer."""
+    """Return the peak of every stage of some default runs, trained for one epoch, and of one run trained longer.
+
+    Runs go side by side as in `make repro`, each with its share of the cores, and every process is watched by itself.
+    """
     started = time.perf_counter()
     longer, *counts = LONGER
-    plan: list[tuple[str, str, int]] = [(run, stage, 1) for run in runs for stage in stages]
-    plan += [(longer, "train", count) for count in counts]
+    jobs = min(default_jobs(), len(runs) + 1)
+    threads = str(max(1, cores() // jobs))
+    environment = {**_environment(), "ATLAS_THREADS": threads, "OMP_NUM_THREADS": threads}
     rows: list[MemoryRow] = []
-    with copied(dict.fromkeys(runs, 1)) as folder:
-        for run, stage, epochs in plan:
-            if run == longer:
-                _set_epochs(folder / "params.yaml", run, epochs)
-            begun = time.perf_counter()
-            peak = peak_memory([sys.executable, f"src/{stage}.py", run], folder)
-            took = time.perf_counter() - begun
-            rows.append(MemoryRow(run=run, stage=stage, epochs=epochs, peak=peak, seconds=round(took, 1)))
-            progress.show(len(rows), len(plan), f"{stage} {run}: {peak:.2f} GB")
+    total = len(runs) * len(stages) + len(counts)
+
+    def watch(run: str, wanted: Sequence[str], epochs: int) -> None:
+        with copied({run: epochs}) as folder:
+            for stage in wanted:
+                begun = time.perf_counter()
+                peak = peak_memory([sys.executable, f"src/{stage}.py", run], folder, environment)
+                took = round(time.perf_counter() - begun, 1)
+                rows.append(MemoryRow(run=run, stage=stage, epochs=epochs, peak=peak, seconds=took))
+                progress.show(len(rows), total, f"{stage} {run}: {peak:.2f} GB")
+
+    with ThreadPoolExecutor(jobs) as workers:
+        # Those that take longest first.
+        waiting = [workers.submit(watch, run, stages, 1) for run in reversed(runs)]
+        waiting += [workers.submit(watch, longer, ["train"], count) for count in counts]
+        try:
+            for done in waiting:
+                done.result()
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+    order = {run: place for place, run in enumerate([*runs, longer])}
+    rows.sort(key=lambda row: (order[row.run], row.epochs))
     return Memory(machine=machine, seconds=round(time.perf_counter() - started, 1), rows=rows)
 
 
-def _set_epochs(params: Path, run: str, epochs: int) -> None:
-    yaml = YAML()
-    content: Any = yaml.load(params.read_text(encoding="utf-8"))
-    content["runs"][run]["epochs"] = epochs
-    with params.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
-
-
-def startup(machine: str, progress: Progress, tries: int = 3, dvc: bool = True) -> Startup:
+def startup(machine: str, progress: Progress, tries: int = 2, dvc: bool = True) -> Startup:
     """Return how long a bare interpreter, torch, each stage's script and `dvc repro` with nothing to do take."""
     started = time.perf_counter()
-    scripts = sorted(path.stem for path in Path("src").glob("*.py"))
+    pipeline = need(Path("dvc.yaml"), "nothing: it comes with the repository").read_text(encoding="utf-8")
+    scripts = list(YAML(typ="safe", pure=True).load(pipeline)["stages"])
     imported = "import sys; sys.path.insert(0, 'src'); import "
     plan: list[tuple[str, list[str]]] = [
         ("python", [sys.executable, "-c", ""]),

@@ -269,9 +269,9 @@ def learning_words(learning: Learning) -> str:
     seconds, accuracy = KERAS
     there = next((row for row in learning.rows if row.measures.get("label_accuracy", 0.0) >= accuracy), None)
     last = learning.rows[-1]
-    when = f"after {there.seconds:.0f} s" if there else "not at all"
+    when = f"after {there.seconds:.0f} s of training" if there else "at no time"
     return (
-        f"{learning.run} reaches a label accuracy of {_percentage(accuracy)} {when} of training (the seed's recipe in "
+        f"{learning.run} reaches a label accuracy of {_percentage(accuracy)} {when} (the seed's recipe in "
         f"Keras: after {seconds} s), and ends after {last.seconds:.0f} s with "
         f"{_percentage(last.measures['label_accuracy'])} and a sharpness of {last.measures['sharpness']:.2f}."
     )
