@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 from types import MethodType
 from typing import Any
 
@@ -12,11 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from atlas.datasets import Split, epoch_batches, to_unit
 from atlas.device import Machine
-from atlas.models.base import Model
+from atlas.errors import AtlasError
+from atlas.models.base import Losses, Model
 from atlas.nn.convolutional import Decoder
 from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
 from atlas.settings import Run
-from atlas.training.history import Averages
+from atlas.training.graph import stepper
+from atlas.training.history import Averages, Watch
 from atlas.training.loop import CHECK_EVERY, train_step
 from atlas.training.optimisers import make_players, rate_factor
 
@@ -30,25 +33,32 @@ class Ours:
     def __init__(self, model: Model, run: Run, split: Split, machine: Machine) -> None:
         self.model, self.run, self.split, self.machine = machine.place(model).train(), run, split, machine
         self.players = make_players(self.model, run.settings)
+        self.make_step = stepper(self._act, self.players, split, machine)
         self.per_epoch = len(split) // run.train.batch_size
         self.total = self.per_epoch * run.train.epochs
-        self.averages = Averages(machine.device)
+        self.averages, self.watch = Averages(machine.device), Watch()
         self.step = 0
         self._batches = self._endless()
 
     def advance(self, steps: int) -> None:
         """Do `steps` steps; the device may still be at work afterwards."""
         for _ in range(steps):
-            chosen = next(self._batches).to(self.machine.device)
             for player in self.players:
-                rate = player.learning_rate * rate_factor(self.run.settings["schedule"], self.step / self.total)
-                for group in player.optimiser.param_groups:
-                    group["lr"] = rate
-            images, labels = to_unit(self.split.images[chosen]), self.split.labels[chosen]
-            self.averages.add(train_step(self.model, self.players, images, labels, self.step, self.machine))
+                factor = rate_factor(self.run.settings["schedule"], min(1.0, self.step / self.total))
+                player.set_rate(player.learning_rate * factor)
+            losses = self.make_step(next(self._batches), self.step)
+            self.averages.add(losses.terms)
             self.step += 1
+            self.watch.note(self.step, losses)
             if self.step % CHECK_EVERY == 0:
+                # A training that diverges takes as long.
+                with suppress(AtlasError):
+                    self.watch.check("no checkpoint")
+                self.watch.seen.clear()
                 self.averages.read()
+
+    def _act(self, images: Tensor, labels: Tensor, step: int) -> Losses:
+        return train_step(self.model, self.players, images, labels, step, self.machine)
 
     def _endless(self) -> Iterator[Tensor]:
         epoch = 0

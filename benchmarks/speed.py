@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from atlas.datasets import Split
 from atlas.device import Machine
+from atlas.training.graph import WARM_UP
 from benchmarks.cases import SHARE_GOAL, Case, load, make
 from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Loop, Ours, Plain, plain_twin
@@ -71,6 +72,9 @@ def _row(case: Case, split: Split, machine: Machine, peak: Peak, pace: Pace) -> 
     unfolded = Ours(plain_twin(make(run)), run, split, machine)
     # Counting is the first step of each: what is set up once is not timed.
     shared_work, our_work, plain_work = (count(loop, case.period) for loop in (unfolded, ours, plain))
+    if machine.device.type == "cuda":
+        # Until the step is recorded.
+        ours.advance((WARM_UP + 1) * case.period)
     steps = [enough(loop, case.period, pace.turn, machine.device) for loop in (ours, plain)]
     times, peaks = [], []
     for _ in pace.rounds():

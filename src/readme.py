@@ -22,6 +22,8 @@ SHOWN = {
     "transfer_cgan.png": "outputs/samples/mnist_cgan/transfer.png",
     "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
 }
+SWEEP = Path("results/sweep.md")
+"""Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
 """Of the curve of what the flow gains: the run with a flow, the one without, the term."""
 
@@ -33,6 +35,8 @@ def main() -> None:
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     # No stage's: a person makes it now and then, with `make bench`.
     text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
+    if SWEEP.exists():
+        text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
