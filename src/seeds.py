@@ -1,10 +1,13 @@
 """Gather what other seeds of a run gave, from DVC's experiments, into results/seeds.json, which `compare` reads.
 
 An experiment's run counts where its trained network and its measures came from the same code, data, judge and settings
-as the workspace's dvc.lock states, and from another seed. What results/seeds.json holds already stays on these terms.
+as the workspace's dvc.lock states, and from another seed. What results/seeds.json holds already stays on these terms, or
+where the code has changed and the workspace's own network and measures are still the same, byte for byte: what changed
+then was no arithmetic.
 """
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -35,10 +38,19 @@ def main() -> None:
 
 def kept(before: dict[str, Any], ours: Stages, run: str) -> dict[str, Any]:
     """Return what was gathered before where it is still of the workspace's code and settings, else nothing."""
-    now = fingerprint(ours, run)
-    if before.get("of") == now and str(value_of(ours, run, "seed")) not in before["seeds"]:
-        return before
-    return {"of": now, "seeds": {}}
+    now = {"of": fingerprint(ours, run), "own": own_bytes(run)}
+    same = before.get("of") == now["of"] or (now["own"] is not None and before.get("own") == now["own"])
+    if same and str(value_of(ours, run, "seed")) not in before["seeds"]:
+        return {**now, "seeds": before["seeds"]}
+    return {**now, "seeds": {}}
+
+
+def own_bytes(run: str) -> str | None:
+    """Return a hash of the workspace's trained network and of its measures, or None where they are not there."""
+    files = [Path("outputs/models") / run / "weights.safetensors", Path("outputs/metrics") / f"{run}.json"]
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 if __name__ == "__main__":
