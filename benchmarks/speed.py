@@ -14,7 +14,7 @@ from benchmarks.cases import SHARE_GOAL, Case, load, make
 from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Loop, Ours, Plain, plain_twin
 from benchmarks.records import Profile, ProfileRow, Speed, SpeedRow, Spread
-from benchmarks.work import Peak, count, synchronise
+from benchmarks.work import IMAGES, Peak, count, synchronise
 
 SHOWN = 12
 """Operations in a profile."""
@@ -32,7 +32,8 @@ def measure(
     What disturbs the machine for longer than a round disturbs both sides of the round's ratio alike.
     """
     started = time.perf_counter()
-    peaks = {dtype: Peak(machine.device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    size = IMAGES if noise is None else 1
+    peaks = {dtype: Peak(machine.device, dtype, size) for dtype in (torch.float32, torch.bfloat16)}
     top = {dtype: peak.measure(5) / 1e9 for dtype, peak in peaks.items()}
     own = torch.bfloat16 if machine.bfloat16 else torch.float32
     splits: dict[str, Split] = {}

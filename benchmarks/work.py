@@ -36,14 +36,15 @@ class Peak:
 
     device: torch.device
     dtype: torch.dtype
+    images: int = IMAGES
 
     def __post_init__(self) -> None:
-        shapes = (IMAGES, CHANNELS, SIDE, SIDE), (CHANNELS, CHANNELS, KERNEL, KERNEL)
+        shapes = (self.images, CHANNELS, SIDE, SIDE), (CHANNELS, CHANNELS, KERNEL, KERNEL)
         self.pictures, self.kernels = (
             torch.randn(shape, device=self.device, dtype=self.dtype).to(memory_format=torch.channels_last)
             for shape in shapes
         )
-        self.work = 2.0 * IMAGES * SIDE**2 * CHANNELS**2 * KERNEL**2
+        self.work = 2.0 * self.images * SIDE**2 * CHANNELS**2 * KERNEL**2
 
     @torch.no_grad()
     def measure(self, times: int = 3) -> float:
