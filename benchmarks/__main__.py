@@ -33,7 +33,7 @@ LEARNT = "mnist_cvae_gan_8"
 PACE = Pace(turn=0.1, least=5, most=15, seconds=4.0)
 BRIEF = Pace(turn=0.1, least=3, most=7, seconds=1.5)
 TRIAL = Pace(turn=0.01, least=2, most=2, seconds=1.0)
-NOISE = 2560
+NOISE = 320
 """Images of a trial."""
 
 
