@@ -1,4 +1,4 @@
-"""Bring the README's results table and pictures up to date with `results/` and `outputs/`."""
+"""Bring the README's tables and pictures up to date with `results/` and `outputs/`."""
 
 import argparse
 import csv
@@ -15,6 +15,7 @@ from atlas.show.variances import estimator_variances
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
+SPEED = Path("results/speed.md")
 SHOWN = {
     "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
     "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
@@ -32,6 +33,8 @@ def main() -> None:
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
     for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
+    # No stage's: a person makes it now and then, with `make bench`.
+    text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
     if SWEEP.exists():
         text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
