@@ -1,4 +1,4 @@
-"""Bring the README's results table and pictures up to date with `results/` and `outputs/`."""
+"""Bring the README's tables and pictures up to date with `results/` and `outputs/`."""
 
 import argparse
 import csv
@@ -16,6 +16,7 @@ README = Path("README.md")
 PICTURES = Path("results/pictures")
 GPU = Path("results/gpu")
 """Brought home by `src/away.py unpack`, where there is a GPU to be had."""
+SPEED = Path("results/speed.md")
 SWEEP = Path("results/sweep.md")
 """Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
@@ -29,6 +30,8 @@ def main() -> None:
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     for name, content in gpu().items():
         text = put(text, name, content)
+    # No stage's: a person makes it now and then, with `make bench`.
+    text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
     if SWEEP.exists():
         text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:

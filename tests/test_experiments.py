@@ -16,7 +16,7 @@ from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, run, stages_run
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds that the queue may take for two experiments."""
 
 
@@ -145,6 +145,23 @@ def test_experiments_from_the_first_to_the_branch(clone: Path, done: Done, tmp_p
     own = json.loads((fresh / "outputs" / "metrics" / f"{RUN}.json").read_text())
     assert own["nelbo"] == values[3]
     assert stages_run(run(fresh, "dvc", "repro", "compare")) == []
+
+
+def test_another_seed_is_an_experiment_that_compare_can_use(done: Done, tmp_path: Path) -> None:
+    """The README's commands for other seeds, but one after the other."""
+    clone = toy.clone(done.folder, tmp_path / "clone")
+    run(clone, "dvc", "pull")
+    own = json.loads((clone / "outputs" / "metrics" / f"{RUN}.json").read_text())
+    said = run(clone, "dvc", "exp", "run", "-S", "seed=2", f"evaluate@{RUN}")
+    assert stages_run(said) == [f"train@{RUN}", f"evaluate@{RUN}"]
+    run(clone, "git", "checkout", "-q", ".")
+    run(clone, "dvc", "checkout", "-q")
+    run(clone, "python", "src/seeds.py")
+    gathered = json.loads((clone / "results" / "seeds.json").read_text())[RUN]["seeds"]
+    assert list(gathered) == ["2"] and gathered["2"].keys() == own.keys()
+    assert gathered["2"]["nelbo"] != own["nelbo"] and gathered["2"]["frechet_floor"] == own["frechet_floor"]
+    run(clone, "dvc", "repro", "compare")
+    assert f"| {RUN} | 1, 2 |" in (clone / "results" / "seeds.md").read_text()
 
 
 def test_a_command_that_does_not_end_is_no_endless_test(tmp_path: Path) -> None:

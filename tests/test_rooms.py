@@ -83,6 +83,15 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         ],
         ["matplotlib", "PIL", "pydantic"],
     ),
+    (
+        "atlas.away",
+        [
+            "atlas.away.*",
+            "atlas.show.shown",
+            *(f"atlas.{name}" for name in ("datasets", "errors", "files", "jobs", "settings", "settings.*")),
+        ],
+        ["dvc", "torch", "matplotlib", "pydantic", "pickle", "tarfile"],
+    ),
     ("atlas.show", ["atlas.show.*", "atlas.errors", "atlas.files"], ["torch", "torchvision", "pydantic"]),
 ]
 

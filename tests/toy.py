@@ -126,8 +126,8 @@ def cut(params: Path) -> None:
         yaml.dump(content, file)
 
 
-def copy(place: Path) -> Path:
-    """Clone the last commit, with what is not committed yet laid over it, and cut it down; all of it committed."""
+def last_commit(place: Path) -> Path:
+    """Clone the last commit, with what is not committed yet laid over it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     run(place.parent, "git", "clone", "-q", str(ROOT), str(place))
     changed = run(ROOT, "git", "ls-files", "--modified", "--others", "--exclude-standard").splitlines()
@@ -137,6 +137,12 @@ def copy(place: Path) -> Path:
             shutil.copy(ROOT / name, place / name)
         else:
             (place / name).unlink(missing_ok=True)
+    return place
+
+
+def copy(place: Path) -> Path:
+    """Clone the last commit, with what is not committed yet laid over it, and cut it down; all of it committed."""
+    last_commit(place)
     cut(place / "params.yaml")
     (place / "dvc.lock").unlink(missing_ok=True)
     # A branch, whatever was checked out here.
