@@ -6,22 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
-from PIL import Image, ImageSequence
-
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
 from atlas.show.gain import gain
+from atlas.show.shown import SHOWN, thin
 from atlas.show.variances import estimator_variances
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
 SPEED = Path("results/speed.md")
-SHOWN = {
-    "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
-    "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
-    "transfer_cgan.png": "outputs/samples/mnist_cgan/transfer.png",
-    "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
-}
+GPU = Path("results/gpu")
+"""Brought home by `src/away.py unpack`, where there is a GPU to be had."""
 SWEEP = Path("results/sweep.md")
 """Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
@@ -35,12 +30,17 @@ def main() -> None:
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
     # No stage's: a person makes it now and then, with `make bench`.
     text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
+    for name, content in gpu().items():
+        text = put(text, name, content)
     if SWEEP.exists():
         text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, source in SHOWN.items():
+        if (GPU / "pictures" / name).exists():
+            shutil.copyfile(GPU / "pictures" / name, PICTURES / name)
+            continue
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
@@ -48,6 +48,23 @@ def main() -> None:
     metrics = json.loads(need(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
     estimator_variances(PICTURES / "estimator_variance.png", metrics)
     print(f"README.md: tables, claims and {len(SHOWN) + 2} pictures")
+
+
+def gpu() -> dict[str, str]:
+    """Return what the README shows of scale `gpu`, by the name of its place: nothing where nothing came home."""
+    if not (GPU / "table.md").exists():
+        return dict.fromkeys(("gpu", "gpu claims", "gpu pictures"), "")
+    table, claims, seeds, made = (
+        (GPU / f"{name}.md").read_text(encoding="utf-8") for name in ("table", "claims", "seeds", "conditions")
+    )
+    seeds = f"{seeds}\n" if seeds.startswith("|") else ""
+    theirs = [name for name in SHOWN if (GPU / "pictures" / name).exists()]
+    which = "" if len(theirs) == len(SHOWN) else f": {', '.join(theirs)}; the others of scale `cpu`"
+    return {
+        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}### At scale `cpu`, on two cores\n\n",
+        "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
+        "gpu pictures": f"\nOf scale `gpu`{which}. {made}" if theirs else "",
+    }
 
 
 def put(text: str, name: str, content: str) -> str:
@@ -68,18 +85,6 @@ def flow_points(curves: Path) -> list[tuple[int, float, float]]:
                 found[row["run"]][int(row["epoch"])] = float(row["value"])
     ours, theirs = found.values()
     return [(epoch, ours[epoch], theirs[epoch]) for epoch in sorted(ours.keys() & theirs.keys())]
-
-
-def thin(source: Path, target: Path, every: int = 3) -> None:
-    """Write a GIF with every third of its frames and the last, as long as it was: git keeps each version for good."""
-    with Image.open(source) as film:
-        frames = [(frame.copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
-    kept = [frame for frame, _ in frames[:-1:every]] + [frames[-1][0]]
-    times = [
-        sum(time for _, time in frames[start : min(start + every, len(frames) - 1)])
-        for start in range(0, len(frames) - 1, every)
-    ] + [frames[-1][1]]
-    kept[0].save(target, save_all=True, append_images=kept[1:], duration=times, loop=0, optimize=False)
 
 
 if __name__ == "__main__":
