@@ -2,6 +2,9 @@
 
 import io
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,6 @@ from atlas.models.registry import build
 from atlas.onnx_export import PARTS, export
 from atlas.show import gallery, gallery_explorer
 from atlas.show.gallery_outputs import RunPage
-from atlas.show.page import write_png
 from atlas.training.optimisers import KEYS
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -56,7 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
         about = stage.describe(model, CLASSES, Split(images, torch.arange(20) % 10))
         (folder / key).mkdir()
         (folder / key / "explorer.json").write_text(json.dumps(about))
-        write_png(folder / key / "map.png", stage.draw_map(model, about))
+        stage.write_map(folder / key / "map.webp", stage.draw_map(model, about))
         for part in PARTS:
             if model.can(part.removesuffix("r")):
                 (folder / key / f"{part}.onnx").write_bytes(export(model, part))
@@ -226,6 +228,29 @@ def test_a_decoder_alone_with_a_long_code_and_one_of_a_single_dimension(chromium
             assert complaints == []
 
 
+class Server(SimpleHTTPRequestHandler):
+    """One that calls every script UTF-8, as many do."""
+
+    def guess_type(self, path: object) -> str:
+        return "text/javascript; charset=utf-8" if str(path).endswith(".js") else super().guess_type(str(path))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_calls_scripts_utf_8_spoils_nothing(chromium: Browser, live: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(live))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = chromium.new_page()
+        try:
+            page.goto(f"http://127.0.0.1:{server.server_port}/mnist_cvae_3.html")
+            settle(page, "live")
+            assert_shows(page, model_of("mnist_cvae_3"))
+        finally:
+            page.close()
+            server.shutdown()
+
+
 @pytest.mark.parametrize("lacking", ["runtime", "WebAssembly"])
 def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
     chromium: Browser, live: Path, drawn: Path, runs: list[RunPage], lacking: str
@@ -239,7 +264,7 @@ def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
         page.locator(".labels label", has_text="3").click()
         hover(page, (7 + 0.5) / stage.SIDE, (2 + 0.5) / stage.SIDE)
         assert runs[0].explorer is not None
-        with Image.open(runs[0].explorer.folder / "map.png") as picture:
+        with Image.open(runs[0].explorer.folder / "map.webp") as picture:
             cells = np.asarray(picture.convert("RGB"), float)
         top, left = (3 * stage.SIDE + 2) * 28, 7 * 28
         expected = cells[top : top + 28, left : left + 28]
