@@ -16,6 +16,7 @@ from atlas.files import need, whole_folder, write_json
 from atlas.models.registry import build
 from atlas.store import save_model
 from atlas.training.checkpoint import Checkpoints, fingerprint
+from atlas.training.duel import won_since
 from atlas.training.frames import write_frames
 from atlas.training.history import write_history
 from atlas.training.loop import train
@@ -58,6 +59,7 @@ def main() -> None:
             folder / "frames.npz",
             trained.frame_steps,
             trained.frames,
+            validation.labels.cpu().numpy(),
             dataset.classes,
             trained.frame_kind,
             trained.per_epoch,
@@ -69,6 +71,10 @@ def main() -> None:
     print(
         f"{run.key}: {steps_of(trained.frame_steps)} steps in {seconds:.0f} s on {computer}; validation {words(last)}"
     )
+    if since := won_since(trained.history):
+        print(
+            f"{run.key}: the discriminator has won for good since epoch {since}: the generator learns next to nothing"
+        )
 
 
 def steps_of(frame_steps: list[int]) -> int:

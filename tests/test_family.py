@@ -251,13 +251,13 @@ def test_a_shut_gate_leaves_a_player_bit_for_bit(
     players = make_players(model, settings)
     (gated,) = [one for one in players if one.name == player]
     images, labels = _batch(noise)
-    assert train_step(model, players, images, labels, 0, cpu)[f"{player}_paused"] == 0
+    assert train_step(model, players, images, labels, 0, cpu).terms[f"{player}_paused"] == 0
     before = [parameter.clone() for parameter in gated.parameters]
     sums = [value.clone() for state in gated.optimiser.state.values() for value in state.values()]
     others = [p.clone() for one in players if one is not gated for p in one.parameters]
     gated.gate = (1000.0, None)
     for step in (1, 2):
-        assert train_step(model, players, images, labels, step, cpu)[f"{player}_paused"] == 1
+        assert train_step(model, players, images, labels, step, cpu).terms[f"{player}_paused"] == 1
     after = [value for state in gated.optimiser.state.values() for value in state.values()]
     assert all(torch.equal(old, new) for old, new in zip(before, gated.parameters, strict=True))
     assert all(torch.equal(old, new) for old, new in zip(sums, after, strict=True))

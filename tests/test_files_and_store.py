@@ -15,6 +15,7 @@ from atlas.files import need, whole_file, whole_folder, write_json
 from atlas.models.base import Model
 from atlas.store import load_model, load_weights, save_model, save_weights
 from atlas.training.checkpoint import Checkpoints
+from atlas.training.frames import Frame
 from atlas.training.optimisers import KEYS
 
 Build = Callable[..., Model]
@@ -102,7 +103,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, write: Callable
         lambda folder: write_json(folder / "out", "x" * 100_000),
         lambda folder: save_weights(nn.Linear(1000, 100), folder / "out"),
         lambda folder: Checkpoints("out", "mark").save({"weights": torch.zeros(100_000)}),
-        lambda folder: Checkpoints("out", "mark").keep_frame(1, torch.zeros(100_000).numpy()),
+        lambda folder: Checkpoints("out", "mark").keep_frame(
+            1, Frame(torch.zeros(100_000).numpy(), torch.zeros(10).numpy())
+        ),
     ],
 )
 def test_a_full_disk_is_a_plain_error_and_leaves_nothing(

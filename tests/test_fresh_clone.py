@@ -95,7 +95,8 @@ def test_make_repro_does_everything_once(clone: Path) -> None:
     }
     # A measure's setting measures again, and trains nothing.
     params.write_text(before.replace("importance_samples: 5,", "importance_samples: 6,"))
-    assert {stage.split("@")[0] for stage in would_run(clone)} - {"gallery"} == {"evaluate", "compare"}
+    # (Whether `compare` and the gallery change too is known only once there are other numbers.)
+    assert {stage.split("@")[0] for stage in would_run(clone)} - {"compare", "gallery"} == {"evaluate"}
     params.write_text(before.replace("fps: 10", "fps: 12"))
     # A look retrains nothing. (That the gallery changes too is known only once there are other films.)
     assert {stage.split("@")[0] for stage in would_run(clone)} - {"gallery"} == {"animate"}

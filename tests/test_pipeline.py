@@ -136,7 +136,7 @@ def test_every_run_trains_and_is_measured_at_toy_size(
     assert [row["split"] for row in trained.history] == ["train", "validation"]
     assert trained.frame_steps[0] == 0 and trained.frame_steps[-1] == 6
     labels = 10 if model.conditional else 1
-    assert all(frame.shape == (labels, 2, 2, *shape) for frame in trained.frames)
+    assert all(frame.images.shape == (labels, 2, 2, *shape) for frame in trained.frames)
     moved = [bool((old != new).any()) for old, new in zip(before, model.parameters(), strict=True)]
     assert all(moved), "a parameter that no player moves"
     found = evaluate(model, Judge(shape, 10, 4), split, split, torch.Generator().manual_seed(0))

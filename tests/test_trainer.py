@@ -3,6 +3,8 @@
 import copy
 import itertools
 import math
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,7 +282,12 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _bits(trained: Trained, model: Model) -> list[Any]:
     state = [value.numpy().tobytes() for value in model.state_dict().values()]
-    return [state, trained.history, trained.frame_steps, [frame.tobytes() for frame in trained.frames]]
+    return [
+        state,
+        trained.history,
+        trained.frame_steps,
+        [array.tobytes() for frame in trained.frames for array in frame],
+    ]
 
 
 @pytest.mark.usefixtures("home", "eager")
@@ -355,22 +362,75 @@ def test_clearing_removes_the_runs_own_checkpoints_only(home: Path) -> None:
     assert sorted(folder.name for folder in (home / ".checkpoints").iterdir()) == ["vae-x", "vae_22-x"]
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:100], lambda content: content[:-900]])
-def test_a_damaged_checkpoint_says_which_file_to_delete(home: Path, damage: Callable[[bytes], bytes]) -> None:
-    checkpoints = Checkpoints("run", "mark")
-    checkpoints.save({"step": 1, "weights": torch.zeros(1000)})
-    path = home / ".checkpoints/run-mark/state.pt"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(AtlasError, match=r"state\.pt cannot be read.*delete it to train from the beginning") as refusal:
-        checkpoints.load(torch.device("cpu"))
-    assert "\n" not in str(refusal.value)
+def _flip(content: bytes, where: float) -> bytes:
+    place = int(where * (len(content) - 1))
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-def test_a_checkpoint_that_would_run_code_is_not_read(home: Path) -> None:
+@pytest.mark.usefixtures("home", "eager")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: None,
+        lambda content: b"",
+        lambda content: content[:100],
+        lambda content: content[:-1],
+        lambda content: content + b"0",
+        *(lambda content, where=where: _flip(content, where) for where in (0.0, 0.001, 0.3, 0.6, 0.99, 1.0)),
+    ],
+)
+@pytest.mark.parametrize("name", ["state.pt", "frame_00000000", "frame_00000003"])
+def test_a_training_begins_anew_where_a_checkpoint_is_damaged(
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, home: Path, capsys: Any, name: str, damage: Any
+) -> None:
+    run = _run(raw, "vae")
+    with pytest.raises(Stopped):
+        _train(make, noise, run, cpu, _stop_at(6))
+    (path,) = home.glob(f".checkpoints/*/{name}")
+    content = damage(path.read_bytes())
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    steps: list[int] = []
+    model, trained = _train(make, noise, run, cpu, lambda step, *_: steps.append(step))
+    said = capsys.readouterr().out
+    assert steps[0] == 1
+    if content is not None or name != "state.pt":
+        assert said.count("\n") == 1 and re.search(r"cannot be resumed from \(.+\): training begins anew", said), said
+    Checkpoints("a_run", "").clear()
+    whole_model, whole = _train(make, noise, run, cpu)
+    assert _bits(trained, model) == _bits(whole, whole_model)
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+def test_a_checkpoint_that_would_run_code_is_not_read(home: Path, capsys: Any) -> None:
     checkpoints = Checkpoints("run", "mark")
-    checkpoints.save({"step": 1, "weights": home})
-    with pytest.raises(AtlasError, match=r"state\.pt cannot be read.*delete it to train from the beginning") as refusal:
-        checkpoints.load(torch.device("cpu"))
+    checkpoints.save({"step": 1, "weights": Bomb(home / "harm")})
+    assert checkpoints.load(torch.device("cpu"), []) is None
+    assert not (home / "harm").exists() and not checkpoints.folder.exists()
+    assert "training begins anew" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("home", "eager")
+def test_a_frame_that_vanishes_during_the_training_is_one_line(
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, home: Path
+) -> None:
+    def remove(step: int, *_: object) -> None:
+        for path in home.glob(".checkpoints/*/frame_00000003"):
+            path.unlink()
+
+    with pytest.raises(AtlasError, match="frame_00000003 was changed meanwhile") as refusal:
+        _train(make, noise, _run(raw, "vae"), cpu, remove)
     assert "\n" not in str(refusal.value)
 
 
@@ -380,9 +440,10 @@ def test_the_history_holds_each_epochs_means(
 ) -> None:
     seen: list[dict[str, Tensor]] = []
 
-    def spy(*arguments: Any) -> dict[str, Tensor]:
-        seen.append(train_step(*arguments))
-        return seen[-1]
+    def spy(*arguments: Any) -> Losses:
+        losses = train_step(*arguments)
+        seen.append(losses.terms)
+        return losses
 
     monkeypatch.setattr(loop, "train_step", spy)
     model, trained = _train(make, noise, _run(raw, "vae"), cpu)
@@ -488,15 +549,15 @@ def test_a_new_member_is_one_class_and_one_entry(
     model = _build_toy(run)
     trained = train(model, run, noise(100, (1, 8, 8)), noise(20, (1, 8, 8)), cpu, Checkpoints("a_toy", "x"), _silent)
     assert trained.history[-1]["error"] < trained.history[1]["error"]  # type: ignore[operator]
-    assert trained.frame_kind == "map" and trained.frames[0].shape == (10, 3, 3, 1, 8, 8)
-    write_frames(
-        tmp_path / "frames.npz", trained.frame_steps, trained.frames, list("abcdefghij"), trained.frame_kind, 10
-    )
+    assert trained.frame_kind == "map" and trained.frames[0].images.shape == (10, 3, 3, 1, 8, 8)
+    labels = noise(80, (1, 8, 8)).labels.numpy()
+    classes = list("abcdefghij")
+    write_frames(tmp_path / "frames.npz", trained.frame_steps, trained.frames, labels, classes, trained.frame_kind, 10)
     with np.load(tmp_path / "frames.npz", allow_pickle=False) as frames:
         assert frames["images"].shape == (len(trained.frames), 10, 3, 3, 1, 8, 8) and frames["images"].dtype == np.uint8
         assert frames["steps"].tolist() == trained.frame_steps and frames["steps"][-1] == 30
         assert frames["epoch_ends"].tolist() == [10, 20, 30]
-        assert frames["labels"].tolist() == list("abcdefghij") and frames["kind"].item() == "map"
+        assert frames["labels"].tolist() == classes and frames["kind"].item() == "map"
     judge = Judge((1, 8, 8), 10, 4)
     found = evaluate(model, judge, noise(80, (1, 8, 8)), noise(90, (1, 8, 8), seed=1), torch.Generator())
     assert all(map(known, found))
@@ -510,15 +571,16 @@ def test_a_new_member_is_one_class_and_one_entry(
 
 
 @pytest.mark.usefixtures("home", "toy")
+@pytest.mark.parametrize("looks", [1, 7, 50])
 @pytest.mark.parametrize("step", [1, 2, 10, 17, 30])
 def test_a_loss_that_is_not_finite_stops_the_run(
-    noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch, step: int
+    noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch, step: int, looks: int
 ) -> None:
-    monkeypatch.setattr(loop, "CHECK_EVERY", 1)
+    monkeypatch.setattr(loop, "CHECK_EVERY", looks)
     run = _toy_run(raw, breaks_at=step)
     split = noise(100, (1, 8, 8))
     with pytest.raises(
-        AtlasError, match=rf"diverged: error(, size)? not finite by step {step};.*learning_rate"
+        AtlasError, match=rf"diverged in step {step}: scale's loss \(.*\), shift's loss \(.*\), error .*learning_rate"
     ) as refusal:
         train(_build_toy(run), run, split, split, cpu, Checkpoints("a_toy", "x"), _silent)
     assert "\n" not in str(refusal.value)
@@ -541,9 +603,9 @@ def test_no_checkpoint_holds_what_is_not_finite(
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     run = _toy_run(raw, breaks_at=17)
     split, checkpoints = noise(100, (1, 8, 8)), Checkpoints("a_toy", "x")
-    with pytest.raises(AtlasError, match=r"diverged: .* checkpoint of step 16 kept"):
+    with pytest.raises(AtlasError, match=r"diverged in step 17: .* checkpoint of step 16 kept"):
         train(_build_toy(run), run, split, split, cpu, checkpoints, _silent)
-    state = checkpoints.load(torch.device("cpu"))
+    state = checkpoints.load(torch.device("cpu"), [])
     assert state is not None and state["step"] == 16
     assert all(value.isfinite().all() for value in state["model"].values())
 
@@ -583,9 +645,14 @@ def test_taking_a_picture_disturbs_nothing(make: Build, noise: Noise, member: st
     assert torch.equal(torch.get_rng_state(), state) and model.training
     assert all(torch.equal(before, after) for before, after in zip(weights, model.state_dict().values(), strict=True))
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert np.array_equal(first, second), "the same model is drawn the same"
+    assert all(map(np.array_equal, first, second)), "the same model is drawn the same"
     labels = 10 if model.conditional else 1
-    assert first.shape == (labels, 3, 3, *model.shape) and first.dtype == np.uint8
+    assert first.images.shape == (labels, 3, 3, *model.shape) and first.images.dtype == np.uint8
+    assert first.codes.shape == (20 if model.can("encode") else 0, latent_dim) and first.codes.dtype == np.float16
+    if model.can("encode"):
+        with torch.no_grad():
+            codes = model.eval().encode(to_unit(split.images), split.labels)
+        assert np.array_equal(first.codes, codes.half().numpy())
     assert camera.kind == ("map" if latent_dim == 2 else "samples")
     model.eval()
     camera.take()
@@ -598,7 +665,7 @@ def test_a_map_rises_rightwards_and_up_and_keeps_its_label(noise: Noise, raw: di
     with torch.no_grad():
         dict(model.named_parameters())["shift"].copy_(torch.linspace(-1, 1, 10))
     split = noise(20, (1, 8, 8))
-    picture = Camera(model, 5, to_unit(split.images), split.labels, seed=0).take()[:, :, :, 0, 0, :3].astype(int)
+    picture = Camera(model, 5, to_unit(split.images), split.labels, seed=0).take().images[:, :, :, 0, 0, :3].astype(int)
     assert (np.diff(picture[..., 0], axis=2) > 0).all(), "the first code dimension ascends from left to right"
     assert (np.diff(picture[..., 1], axis=1) < 0).all(), "the second code dimension is largest in the top row"
     assert (np.diff(picture[..., 2], axis=0) > 0).all(), "each label is drawn as itself"
@@ -607,4 +674,4 @@ def test_a_map_rises_rightwards_and_up_and_keeps_its_label(noise: Noise, raw: di
     shifted = Camera(model, 5, to_unit(split.images), split.labels, seed=0)
     with torch.no_grad():
         dict(model.named_parameters())["shift"].zero_()
-    assert np.abs(shifted.take()[0, 0, ::2, 0, 0, 0] - expected.numpy()).max() < 1
+    assert np.abs(shifted.take().images[0, 0, ::2, 0, 0, 0] - expected.numpy()).max() < 1

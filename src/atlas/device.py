@@ -20,6 +20,10 @@ class Machine:
     device: torch.device
     bfloat16: bool
     """Do trainings compute convolutions and products in bfloat16, with float32 weights and sums?"""
+    deterministic: bool = True
+    """On CUDA: the same bytes every time? The CPU gives them anyway."""
+    graphs: bool = True
+    """On CUDA: is a training's step recorded once and launched as a whole?"""
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which a training's forward pass runs; measures and figures always use float32."""
@@ -32,13 +36,15 @@ class Machine:
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{name}{threads}, {'bfloat16' if self.bfloat16 else 'float32'}"
+        departures = ["not deterministic"] * (not self.deterministic) + ["without graphs"] * (not self.graphs)
+        return ", ".join([name + threads, "bfloat16" if self.bfloat16 else "float32", *departures])
 
 
 def machine() -> Machine:
     """Read ATLAS_DEVICE (auto, cpu, cuda, cuda:1, ...), ATLAS_THREADS (a number) and ATLAS_PRECISION.
 
-    `auto` takes the GPU where there is one, and bfloat16 where the hardware computes in it.
+    `auto` takes the GPU where there is one, and bfloat16 where the hardware computes in it. On CUDA also
+    ATLAS_DETERMINISTIC and ATLAS_GRAPH: 0 gives up determinism, or graphs, for whatever is faster.
 
     Raises:
         AtlasError: if one of them names what is not there.
@@ -46,6 +52,10 @@ def machine() -> Machine:
     wanted = os.environ.get("ATLAS_DEVICE", "auto")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    deterministic, graphs = _switch("ATLAS_DETERMINISTIC"), _switch("ATLAS_GRAPH")
+    if wanted.startswith("cuda") and deterministic:
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
@@ -62,11 +72,29 @@ def machine() -> Machine:
         raise AtlasError(f"ATLAS_PRECISION: found '{precision}'; allowed: {', '.join(PRECISIONS)}")
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
     if device.type == "cuda":
-        # Same bytes every time, also where a faster algorithm would add in another order.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    return Machine(device, precision == "bfloat16" or (precision == "auto" and native))
+        _prepare_cuda(device, deterministic)
+    else:
+        deterministic = graphs = True
+    return Machine(device, precision == "bfloat16" or (precision == "auto" and native), deterministic, graphs)
+
+
+def _prepare_cuda(device: torch.device, deterministic: bool) -> None:
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    # What is called float32 shall be float32: convolutions would take products of ten bits.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not deterministic
+    # Same bytes every time, also where a faster algorithm would add in another order.
+    torch.use_deterministic_algorithms(deterministic)
+    # That mode also fills all new memory with NaN, to show up what reads it unwritten: a kernel for each tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _switch(name: str) -> bool:
+    value = os.environ.get(name, "1")
+    if value not in ("0", "1"):
+        raise AtlasError(f"{name}: found '{value}'; allowed: 0, 1")
+    return value == "1"
 
 
 def _cpu_has_bfloat16() -> bool:

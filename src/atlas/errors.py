@@ -1,5 +1,6 @@
 """The one exception for what a user can mend, and the wrapper that shows it as one line."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -9,7 +10,11 @@ class AtlasError(Exception):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage script's `main`; a mistake the user can mend ends it with one line and exit status 1."""
+    """Run a stage script's `main`; a mistake the user can mend ends it with one line and exit status 1.
+
+    So does SIGTERM, as Ctrl-C: what the stage has not finished is cleared away.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except AtlasError as error:

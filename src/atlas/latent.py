@@ -37,6 +37,19 @@ def map_codes(first: Tensor, second: Tensor, latent_dim: int) -> Tensor:
     return codes.flatten(0, 1)
 
 
+def principal(codes: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
+    """Return the mean [d] of codes [N, d], their `count` largest principal components [d, count] and their share.
+
+    Of each component the larger part of the squares lies on positive numbers, so that its direction is not a matter of
+    chance; the share is that of the variance which they hold.
+    """
+    centre = codes.mean(0)
+    variances, vectors = torch.linalg.eigh((codes - centre).T.double().cov())
+    vectors = vectors[:, -count:].flip(1)
+    signs = torch.sign((vectors * vectors.abs()).sum(0))
+    return centre, (vectors * signs).float(), float(variances[-count:].sum() / variances.sum())
+
+
 @torch.no_grad()
 def decode_bytes(model: Model, codes: Tensor, labels: Tensor | int, device: torch.device) -> np.ndarray:
     """Return the images of codes [N, d] as uint8 [N, C, H, W] on the host.

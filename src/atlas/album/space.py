@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from atlas.album.album import Album, dimension
-from atlas.latent import map_axes, map_codes
+from atlas.latent import map_axes, map_codes, principal
 from atlas.show import figures
 
 LARGE = 64
@@ -67,19 +67,6 @@ def plane(album: Album) -> None:
         figures.latent_maps(path, np.stack(pictures), album.classes, title, names)
     else:
         figures.latent_map(path, pictures[0], first.numpy(), second.numpy(), title, names)
-
-
-def principal(codes: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
-    """Return the mean [d] of codes [N, d], their `count` largest principal components [d, count] and their share.
-
-    Of each component the larger part of the squares lies on positive numbers, so that its direction is not a matter of
-    chance; the share is that of the variance which they hold.
-    """
-    centre = codes.mean(0)
-    variances, vectors = torch.linalg.eigh((codes - centre).T.double().cov())
-    vectors = vectors[:, -count:].flip(1)
-    signs = torch.sign((vectors * vectors.abs()).sum(0))
-    return centre, (vectors * signs).float(), float(variances[-count:].sum() / variances.sum())
 
 
 def traversals(album: Album) -> None:

@@ -53,4 +53,5 @@ def build(name: str, shape: Shape, classes: int, settings: Mapping[str, Any]) ->
     try:
         return known(shape, classes, **settings)
     except (TypeError, ValueError) as error:
-        raise AtlasError(f"model '{name}': {error}") from error
+        # One line, whatever the settings' names hold.
+        raise AtlasError(" ".join(f"model '{name}': {error}".split())) from error

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import whole_file
+from atlas.training.frames import Frame
+
+DIGEST = 32
+"""Bytes of the SHA-256 before the content of each file kept: a damaged one is noticed, not resumed from."""
 
 
 def fingerprint(*parts: Any, files: list[Path]) -> str:
@@ -34,7 +39,7 @@ def fingerprint(*parts: Any, files: list[Path]) -> str:
 
 
 class Checkpoints:
-    """One run's folder of the last checkpoint and the pictures taken so far."""
+    """One run's folder of the last checkpoint and the frames taken so far."""
 
     def __init__(self, run: str, mark: str) -> None:
         # DVC_ROOT is the main repository also in the copies that DVC's queue makes: a requeued run finds its folder.
@@ -47,31 +52,72 @@ class Checkpoints:
         # Into memory first: where the disk is full, torch's own writer fails with an error that says nothing.
         content = io.BytesIO()
         torch.save(state, content)
-        with whole_file(self.folder / "state.pt") as aside:
-            aside.write_bytes(content.getbuffer())
+        self._keep("state.pt", content)
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the last state, or None if there is none that can be read."""
-        path = self.folder / "state.pt"
-        if not path.exists():
+    def load(self, device: torch.device, frame_steps: Sequence[int]) -> dict[str, Any] | None:
+        """Return the last state, or None if there is none to go on from.
+
+        Args:
+            frame_steps: of these, the frames up to the state's `step` must be there too. Where anything is missing or
+                damaged, that is said in one line and the training begins anew.
+        """
+        if not (self.folder / "state.pt").exists():
             return None
         try:
             # Tensors and plain values only: nothing in the file can execute.
-            return torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(self._content("state.pt"), map_location=device, weights_only=True)
+            for step in frame_steps:
+                if step <= state["step"]:
+                    self.frame(step)
+            return state
         except Exception as error:
-            reason = type(error).__name__
-            raise AtlasError(f"{path} cannot be read ({reason}); delete it to train from the beginning") from None
+            reason = str(error).splitlines()[0] if isinstance(error, AtlasError | ValueError) else type(error).__name__
+            print(f"{self.folder} cannot be resumed from ({reason}): training begins anew", flush=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return None
 
-    def keep_frame(self, step: int, picture: np.ndarray) -> None:
-        """Keep a picture until the end of the training."""
-        with whole_file(self.folder / f"frame_{step:08d}.npy") as aside, aside.open("wb") as file:
-            np.save(file, picture)
+    def keep_frame(self, step: int, frame: Frame) -> None:
+        """Keep a frame until the end of the training."""
+        content = io.BytesIO()
+        for array in frame:
+            np.save(content, array)
+        self._keep(_frame_file(step), content)
 
-    def frame(self, step: int) -> np.ndarray:
-        """Return a picture kept before."""
-        return np.load(self.folder / f"frame_{step:08d}.npy", allow_pickle=False)
+    def frame(self, step: int) -> Frame:
+        """Return a frame kept before.
+
+        Raises:
+            AtlasError: if it is no longer what was kept.
+        """
+        try:
+            content = self._content(_frame_file(step))
+        except (OSError, ValueError) as error:
+            raise AtlasError(
+                f"{self.folder / _frame_file(step)} was changed meanwhile ({error}); train again"
+            ) from None
+        return Frame(*(np.load(content, allow_pickle=False) for _ in Frame._fields))
 
     def clear(self) -> None:
         """Remove what is no longer needed: this run's folder, and those of the same run with other settings."""
         for folder in [self.folder, *self.stale]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, name: str, content: io.BytesIO) -> None:
+        with whole_file(self.folder / name) as aside, aside.open("wb") as file:
+            file.write(hashlib.sha256(content.getbuffer()).digest())
+            file.write(content.getbuffer())
+
+    def _content(self, name: str) -> io.BytesIO:
+        """Return what was kept.
+
+        Raises:
+            OSError: if it is not there. ValueError: if it is not what was written.
+        """
+        held = memoryview((self.folder / name).read_bytes())
+        if hashlib.sha256(held[DIGEST:]).digest() != held[:DIGEST]:
+            raise ValueError(f"{name} is damaged")
+        return io.BytesIO(held[DIGEST:])
+
+
+def _frame_file(step: int) -> str:
+    return f"frame_{step:08d}"

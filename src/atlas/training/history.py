@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atlas.errors import AtlasError
 from atlas.files import whole_file
+from atlas.models.base import Losses
 
 Row = dict[str, float | int | str]
 
@@ -43,16 +44,40 @@ class Averages:
         self.counts = dict(state["counts"])
 
 
-def check_finite(terms: Mapping[str, float], step: int, kept: str) -> None:
-    """Refuse to go on once a term is not finite.
+class Watch:
+    """Finds the first step whose numbers were not finite, without waiting for the device at each step."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[str], Tensor]] = []
+
+    def note(self, step: int, losses: Losses) -> None:
+        """Remember the losses and terms of a step, counted from 1."""
+        named = {f"{player}'s loss": value for player, value in losses.players.items()} | losses.terms
+        values = [value.detach().float() for value in named.values()]
+        self.seen.append((step, list(named), torch.stack(values)))
+
+    def check(self, kept: str) -> None:
+        """Look at what was noted since the last look: a wait for the device.
+
+        Raises:
+            AtlasError: naming the step, the players, the terms and what was kept.
+        """
+        for step, names, values in self.seen:
+            numbers = dict(zip(names, values.tolist(), strict=True))
+            check_finite(numbers, f"in step {step}", kept)
+        self.seen.clear()
+
+
+def check_finite(numbers: Mapping[str, float], where: str, kept: str) -> None:
+    """Refuse to go on once a number is not finite.
 
     Raises:
-        AtlasError: naming the terms, the step and what was kept.
+        AtlasError: naming the numbers, where they were seen and what was kept.
     """
-    broken = [name for name, value in terms.items() if not math.isfinite(value)]
+    broken = [f"{name} ({value})" for name, value in numbers.items() if not math.isfinite(value)]
     if broken:
         raise AtlasError(
-            f"training diverged: {', '.join(broken)} not finite by step {step}; {kept}. "
+            f"training diverged {where}: {', '.join(broken)}; {kept}. "
             "A smaller learning_rate, or another seed, usually helps"
         )
 

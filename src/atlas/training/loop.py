@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from atlas.datasets import Split, epoch_batches, to_unit
 from atlas.device import Machine
-from atlas.models.base import Model
+from atlas.models.base import Losses, Model
 from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.frames import Camera, schedule
-from atlas.training.history import Averages, Row, check_finite
+from atlas.training.duel import WON, WON_BELOW
+from atlas.training.frames import HELD_OUT, Camera, Frame, schedule
+from atlas.training.graph import stepper
+from atlas.training.history import Averages, Row, Watch, check_finite
 from atlas.training.optimisers import Player, make_players, rate_factor
 
 CHECK_EVERY = 50
@@ -28,7 +29,7 @@ class Trained:
 
     history: list[Row] = field(default_factory=list)
     frame_steps: list[int] = field(default_factory=list)
-    frames: list[np.ndarray] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     frame_kind: str = ""
     per_epoch: int = 0
     """Steps in an epoch."""
@@ -40,14 +41,14 @@ Report = Callable[[int, int, int, dict[str, float]], None]
 
 def train_step(
     model: Model, players: list[Player], images: torch.Tensor, labels: torch.Tensor, step: int, machine: Machine
-) -> dict[str, torch.Tensor]:
+) -> Losses:
     """One forward pass, each player's loss differentiated for its own parameters alone, then all players move.
 
     Args:
         images: [N, C, H, W] in [0, 1]; labels: [N]; step: counted from 0.
 
     Returns:
-        The terms to log, in nats per image.
+        The losses, detached, in nats per image; among the terms those of the contest, which are shares.
     """
     with machine.autocast():
         losses = model.losses(images, labels)
@@ -58,7 +59,9 @@ def train_step(
         # do not look at.
         losses.players[player.name].backward(inputs=player.parameters, retain_graph=player is not moving[-1])
     # Only now: a player that moved first would change the graph under the next one's gradient.
-    terms = dict(losses.terms)
+    terms = {name: value.detach() for name, value in losses.terms.items()}
+    if losses.gauge is not None:
+        terms[WON] = (losses.gauge.detach() < WON_BELOW).float()
     for player in moving:
         if player.gated and losses.gauge is not None:
             paused = player.pauses(losses.gauge)
@@ -66,7 +69,7 @@ def train_step(
             terms[f"{player.name}_paused"] = paused.float()
         else:
             player.step()
-    return terms
+    return Losses({name: value.detach() for name, value in losses.players.items()}, terms)
 
 
 def train(
@@ -88,13 +91,19 @@ def train(
     """
     device, batch_size = machine.device, run.train.batch_size
     players = make_players(model, run.settings)
+
+    def act(images: torch.Tensor, labels: torch.Tensor, step: int) -> Losses:
+        return train_step(model, players, images, labels, step, machine)
+
+    advance = stepper(act, players, training, machine)
     per_epoch = len(training) // batch_size
     total = per_epoch * run.train.epochs
-    camera = Camera(model, run.train.frame_grid, to_unit(validation.images[:512]), validation.labels[:512], run.seed)
+    held_out = to_unit(validation.images[:HELD_OUT]), validation.labels[:HELD_OUT]
+    camera = Camera(model, run.train.frame_grid, *held_out, run.seed)
     frame_steps = schedule(total, run.train.frames, per_epoch)
-    averages, history = Averages(device), []
+    averages, watch, history = Averages(device), Watch(), []
     step = 0
-    saved = checkpoints.load(device)
+    saved = checkpoints.load(device, frame_steps)
     if saved:
         step, history = saved["step"], saved["history"]
         _restore(model, players, averages, saved)
@@ -106,29 +115,26 @@ def train(
         for position, chosen in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
             if epoch * per_epoch + position < step:
                 continue
-            chosen = chosen.to(device)
             for player in players:
-                rate = player.learning_rate * rate_factor(run.settings["schedule"], step / total)
-                for group in player.optimiser.param_groups:
-                    group["lr"] = rate
-            images, labels = to_unit(training.images[chosen]), training.labels[chosen]
-            averages.add(train_step(model, players, images, labels, step, machine))
+                player.set_rate(player.learning_rate * rate_factor(run.settings["schedule"], step / total))
+            losses = advance(chosen, step)
+            averages.add(losses.terms)
             step += 1
+            watch.note(step, losses)
             if step % CHECK_EVERY == 0 or position + 1 == per_epoch:
-                means = averages.read()
-                check_finite(means, step, kept)
-                report(step, total, epoch + 1, means)
+                watch.check(kept)
+                report(step, total, epoch + 1, averages.read())
             if step in frame_steps:
                 checkpoints.keep_frame(step, camera.take())
             if position + 1 < per_epoch and time.monotonic() - last_save > SAVE_EVERY:
-                check_finite(averages.read(), step, kept)
+                watch.check(kept)
                 checkpoints.save(_state(model, players, averages, step, history))
                 last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
         where: Row = {"epoch": epoch + 1, "step": step}
         history.append({**where, "split": "train", **averages.read()})
         # The last step's own doing shows here first.
         found = validate(model, validation, batch_size, machine)
-        check_finite(found, step, kept)
+        check_finite(found, f"in the validation after step {step}", kept)
         history.append({**where, "split": "validation", **found})
         averages = Averages(device)
         if epoch + 1 < run.train.epochs and time.monotonic() - last_save > SAVE_EVERY:

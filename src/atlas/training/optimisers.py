@@ -31,6 +31,14 @@ class Player:
         """Does it move in this step, counted from 0? The steps it takes are spread evenly."""
         return math.floor((step + 1) * self.share + 1e-9) > math.floor(step * self.share + 1e-9)
 
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate; where it is a tensor, in place, since a CUDA graph reads it there."""
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
     @property
     def gated(self) -> bool:
         return self.gate != (None, None)
@@ -121,11 +129,15 @@ def rate_factor(schedule: str, progress: float) -> float:
 
 
 def _optimiser(kind: str, group: list[torch.nn.Parameter], rate: float, momentum: float) -> torch.optim.Optimizer:
+    # On CUDA all that changes from step to step lies on the device, rate and count of steps included: a graph reads it
+    # there, and steps without a graph do the same arithmetic.
+    still = group[0].is_cuda
+    lr = torch.tensor(rate, device=group[0].device) if still else rate
     if kind == "adam":
-        return torch.optim.Adam(group, rate, betas=(momentum, 0.999), fused=True)
+        return torch.optim.Adam(group, lr, betas=(momentum, 0.999), fused=True, capturable=still)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(group, rate, alpha=0.9, momentum=momentum, foreach=True)
-    return torch.optim.SGD(group, rate, momentum=momentum, fused=True)
+        return torch.optim.RMSprop(group, lr, alpha=0.9, momentum=momentum, foreach=True, capturable=still)
+    return torch.optim.SGD(group, lr, momentum=momentum, fused=True)
 
 
 def _per_player(name: str, value: Any, groups: Mapping[str, Any]) -> dict[str, Any]:
