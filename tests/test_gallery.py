@@ -122,7 +122,9 @@ def write_outputs(root: Path) -> None:
             csv.writer(file).writerows(rows_of_text)
         labels = [""] if settings["model"] == "ae" else ["a", "b", "c"]
         frames = digits[number : number + 2 * len(labels) * 9].reshape(2, len(labels), 3, 3, 1, 8, 8)
-        np.savez(model / "frames.npz", steps=np.array([0, 9]), images=frames, labels=np.array(labels), kind="map")
+        kept = {"steps": np.array([0, 9]), "images": frames, "labels": np.array(labels), "kind": "map"}
+        codes, owners = np.zeros((2, 0, 2), np.float16), np.zeros(0, np.uint8)
+        np.savez(model / "frames.npz", **kept, codes=codes, code_labels=owners)
         write_networks(outputs / "onnx" / key, labels)
         (outputs / "metrics" / f"{key}.json").write_text(json.dumps(NUMBERS[key]))
         judge = {"test_accuracy": 0.98765, "test_images": 360, "dataset": settings["dataset"]}
