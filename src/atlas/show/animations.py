@@ -112,8 +112,8 @@ def animate(
     small = Maps(frames, run, None, GIF_BLOCK_CELLS, 600, terms) if several else sheet
     films.append(("all", sheet, small))
     for label in range(len(frames.labels)) if several else ():
-        film = Maps(frames, run, label)
-        films.append((f"label_{label}", film, film))
+        alone = Maps(frames, run, label)
+        films.append((f"label_{label}", alone, alone))
     if frames.codes.shape[1]:
         drift = Drift(frames.steps, frames.codes, frames.code_labels, classes, run, terms)
         films.append(("scatter", drift, drift))
@@ -172,7 +172,7 @@ class Maps(Film):
             f"Animation: {what} of {run}{whose}, in the course of training, step {frames.steps[0]} to "
             f"{frames.steps[-1]}{beside}"
         )
-        super().__init__(frames.steps, self._tiles.size, terms)
+        super().__init__(frames.steps.tolist(), self._tiles.size, terms)
 
     @property
     def blocks(self) -> list[list[int]]:

@@ -152,10 +152,8 @@ def _stamp(mark: str) -> tuple[Array, Array]:
         half = far * 0.82
         pen.rectangle((middle - half, middle - half, middle + half, middle + half), fill=255)
     else:
-        corners = {
-            "^": [(0, -1.05), (1, 0.8), (-1, 0.8)],
-            "D": [(0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)],
-        }[mark]
+        up, diamond = [(0.0, -1.05), (1, 0.8), (-1, 0.8)], [(0.0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)]
+        corners = up if mark == "^" else diamond
         pen.polygon([(middle + x * far, middle + y * far) for x, y in corners], fill=255)
     cover = np.asarray(large.reduce(FINE), float) / 255
     y, x = np.nonzero(cover)
