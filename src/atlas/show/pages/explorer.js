@@ -234,7 +234,21 @@ async function network({ frame, weights, tensors }) {
   }
   return ort.InferenceSession.create(content);
 }
-// Test images: one is picked, its code found, and the code decoded.
+// An image, of the test set or a person's own: its code is found, and that decoded.
+async function look(image, label, words) {
+  if (explorer.conditional) {
+    explorer.label = label;
+    find(`.labels input[value="${label}"]`).checked = true;
+  }
+  const canvas = find("#original canvas");
+  find("#original").hidden = false;
+  paint(canvas, image);
+  canvas.setAttribute("aria-label", words);
+  find("#original figcaption").textContent = `${words}; beside it, its code decoded`;
+  explorer.held = true;
+  find("#marker").classList.add("held");
+  set(await encode(image, [label]));
+}
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
     const image = Float32Array.from(atob(pixels), (letter) => letter.charCodeAt(0) / 255);
@@ -245,23 +259,56 @@ function offer(images) {
     button.setAttribute("aria-pressed", "false");
     button.append(canvas);
     paint(canvas, image);
-    button.addEventListener("click", async () => {
+    button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
-      if (explorer.conditional) {
-        explorer.label = label;
-        find(`.labels input[value="${label}"]`).checked = true;
-      }
-      find("#original").hidden = false;
-      paint(find("#original canvas"), image);
-      find("#original canvas").setAttribute("aria-label", `The picked test image, label ${explorer.classes[label]}`);
-      explorer.held = true;
-      find("#marker").classList.add("held");
-      set(await encode(image, [label]));
+      return look(image, label, `The test image, label ${explorer.classes[label]}`);
     });
     return button;
   });
-  find(".picks div").replaceChildren(...buttons);
+  find(".picks .tests").replaceChildren(...buttons);
 }
+
+// A person's own image, from a button or dropped anywhere on the explorer.
+const own = { image: null, name: "", label: find(".own select"), file: find(".own input"), said: find(".own [role=status]") };
+async function bestLabel(image) {
+  // Of a conditional model the code depends on the label: the one whose reconstruction is nearest is taken.
+  const labels = explorer.classes.map((_, label) => label), size = image.length;
+  const images = new Float32Array(labels.length * size);
+  for (const label of labels) images.set(image, label * size);
+  const rebuilt = await decode(await encode(images, labels), labels);
+  const errors = labels.map((label) => image.reduce((sum, value, i) => sum + (value - rebuilt[label * size + i]) ** 2, 0));
+  return errors.indexOf(Math.min(...errors));
+}
+async function lookAtOwn() {
+  find(".picks [aria-pressed=true]")?.setAttribute("aria-pressed", "false");
+  const asked = own.label?.value ?? "";
+  const label = !explorer.conditional ? 0 : asked === "" ? await bestLabel(own.image) : Number(asked);
+  await look(own.image, label, "Your image as the network sees it");
+  const read = explorer.conditional ? `: ${asked === "" ? "reconstructed best" : "taken"} as ${explorer.classes[label]}` : "";
+  own.said.textContent = `${own.name}${read}`;
+}
+async function take(file) {
+  if (!explorer.encoder || !file) return;
+  try {
+    own.image = await drawing.prepare(file, explorer.shape);
+    own.name = file.name;
+  } catch (error) {
+    own.said.textContent = `${file.name}: ${error.message}`;
+    return;
+  }
+  await lookAtOwn();
+}
+own.file?.addEventListener("change", () => take(own.file.files[0]));
+own.label?.addEventListener("change", () => { if (own.image) lookAtOwn(); });
+for (const event of ["dragover", "drop"]) {
+  explorer.part.addEventListener(event, (dropped) => {
+    if (!own.file || !dropped.dataTransfer?.types.includes("Files")) return;
+    dropped.preventDefault();
+    explorer.part.classList.toggle("over", event === "dragover");
+    if (event === "drop") take(dropped.dataTransfer.files[0]);
+  });
+}
+explorer.part.addEventListener("dragleave", () => explorer.part.classList.remove("over"));
 
 // The start: the drawn map at once; then, unless something is missing, the networks.
 async function load(address) {
