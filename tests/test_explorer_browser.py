@@ -306,7 +306,7 @@ def test_a_photograph_gives_its_middle(chromium: Browser, live: Path, tmp_path: 
     meant = picture(file, (3, 32, 32)).astype(float)
     with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):
         settle(page, "live")
-        script = "async (bytes) => [...await drawing.prepare(new Blob([Uint8Array.from(bytes)]), [3, 32, 32])]"
+        script = "async (bytes) => [...await sketch.prepare(new Blob([Uint8Array.from(bytes)]), [3, 32, 32])]"
         found = np.reshape(page.evaluate(script, list(file.read_bytes())), (3, 32, 32))
         assert np.abs(found * 255 - meant).max() <= 2
         assert complaints == []

@@ -56,6 +56,19 @@ function run(session, name, data, shape, labels) {
 const decode = (codes, labels) => run(explorer.decoder, "codes", codes, [explorer.latent_dim], labels);
 const encode = (images, labels) => run(explorer.encoder, "images", images, explorer.shape, labels);
 
+// The page says so while it computes.
+let busy = 0;
+async function during(work) {
+  busy++;
+  explorer.part.dataset.drawing = "yes";
+  try {
+    return await work();
+  } finally {
+    busy--;
+    if (!busy) delete explorer.part.dataset.drawing;
+  }
+}
+
 // What is to be drawn is drawn once the image before it is there; of several wishes the last counts.
 let wanted = false, drawing = false;
 async function draw() {
@@ -63,18 +76,18 @@ async function draw() {
   wanted = true;
   if (drawing) return;
   drawing = true;
-  explorer.part.dataset.drawing = "yes";
-  try {
-    while (wanted) {
-      wanted = false;
-      if (explorer.live) paint(picture, await decode(explorer.code.slice(), [explorer.label]));
-      else paintDrawn(picture, explorer.label);
-      if (!wanted) await drawStyles();
+  await during(async () => {
+    try {
+      while (wanted) {
+        wanted = false;
+        if (explorer.live) paint(picture, await decode(explorer.code.slice(), [explorer.label]));
+        else paintDrawn(picture, explorer.label);
+        if (!wanted) await drawStyles();
+      }
+    } finally {
+      drawing = false;
     }
-  } finally {
-    drawing = false;
-    delete explorer.part.dataset.drawing;
-  }
+  });
 }
 const styles = [...explorer.part.querySelectorAll(".styles canvas")];
 async function drawStyles() {
@@ -247,7 +260,7 @@ async function look(image, label, words) {
   find("#original figcaption").textContent = `${words}; beside it, its code decoded`;
   explorer.held = true;
   find("#marker").classList.add("held");
-  set(await encode(image, [label]));
+  await during(async () => set(await encode(image, [label])));
 }
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
@@ -290,7 +303,7 @@ async function lookAtOwn() {
 async function take(file) {
   if (!explorer.encoder || !file) return;
   try {
-    own.image = await drawing.prepare(file, explorer.shape);
+    own.image = await sketch.prepare(file, explorer.shape);
     own.name = file.name;
   } catch (error) {
     own.said.textContent = `${file.name}: ${error.message}`;
@@ -298,14 +311,15 @@ async function take(file) {
   }
   await lookAtOwn();
 }
-own.file?.addEventListener("change", () => take(own.file.files[0]));
-own.label?.addEventListener("change", () => { if (own.image) lookAtOwn(); });
+own.file?.addEventListener("change", () => during(() => take(own.file.files[0])));
+own.label?.addEventListener("change", () => { if (own.image) during(lookAtOwn); });
 for (const event of ["dragover", "drop"]) {
   explorer.part.addEventListener(event, (dropped) => {
     if (!own.file || !dropped.dataTransfer?.types.includes("Files")) return;
     dropped.preventDefault();
     explorer.part.classList.toggle("over", event === "dragover");
-    if (event === "drop") take(dropped.dataTransfer.files[0]);
+    const file = dropped.dataTransfer.files[0];
+    if (event === "drop") during(() => take(file));
   });
 }
 explorer.part.addEventListener("dragleave", () => explorer.part.classList.remove("over"));
