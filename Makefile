@@ -13,7 +13,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: help env repro plan gallery readme lint format test
+.PHONY: help env repro plan gallery readme requirements lint format test
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -45,6 +45,12 @@ gallery: env ## the gallery of whatever runs are there
 
 readme: env ## bring the README's table and pictures up to date with results/ and outputs/
 	@python src/readme.py
+
+# Every file of every release that PyPI holds has its hash there, whatever the machine that this runs on. No address of a
+# package index is written: each machine installs from the one that its pip or uv knows.
+requirements: ## requirements.txt anew from pyproject.toml, with hashes, by uv; versions stay where they may (UPGRADE=1: the newest)
+	@uv pip compile -q --universal --python-version 3.11 --extra remotes --extra dev --generate-hashes --no-annotate \
+	  $(if $(UPGRADE),--upgrade) --custom-compile-command 'make requirements' -o requirements.txt pyproject.toml
 
 lint: env ## ruff (lint and format) and mypy
 	ruff check .

@@ -25,6 +25,8 @@ SHOWN = {
 RESTYLED = "mnist_cvae_gan_8"
 """The run that redraws three.png, a person's own digit, in every label."""
 GIF_BYTES = 3_000_000
+SWEEP = Path("results/sweep.md")
+"""Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
 """Of the curve of what the flow gains: the run with a flow, the one without, the term."""
 
@@ -34,6 +36,8 @@ def main() -> None:
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
     for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
+    if SWEEP.exists():
+        text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)

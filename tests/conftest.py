@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
+from tests import toy
 
 from atlas.datasets import Split
 from atlas.device import Machine
@@ -85,3 +87,27 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A repository whose whole pipeline was run without a network, and what it sent to its remote."""
+
+    folder: Path
+    said: str
+    """What `dvc repro` printed."""
+    attempts: list[str]
+    """The hosts and commands of the network that its stages asked for."""
+    remote: Path
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The toy copy of this repository (tests/toy.py), run, committed and pushed to a folder."""
+    place = tmp_path_factory.mktemp("toy")
+    folder, log, remote = toy.copy(place / "origin"), place / "network", place / "remote"
+    said = toy.run(folder, "dvc", "repro", variables=toy.guarded(place / "guard", log))
+    toy.run(folder, "dvc", "remote", "add", "-q", "-d", "team", str(remote))
+    toy.commit(folder, "done")
+    toy.run(folder, "dvc", "push")
+    return Done(folder, said, log.read_text().splitlines() if log.exists() else [], remote)

@@ -234,6 +234,90 @@ def test_a_damaged_cifar10_mirror_is_refused_before_it_is_unpickled(
     _refused("cifar10", tmp_path / "data", mirror, f"{path} .* MD5 is {found}, expected {expected}")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "one", "other"),
+    [
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz", "MNIST/raw/t10k-images-idx3-ubyte.gz"),
+        ("mnist", "MNIST/raw/train-labels-idx1-ubyte.gz", "MNIST/raw/train-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/data_batch_2"),
+        ("cifar10", "cifar-10-batches-py/test_batch", "cifar-10-batches-py/data_batch_5"),
+    ],
+)
+def test_swapped_files_are_refused(
+    tmp_path: Path, request: pytest.FixtureRequest, dataset: str, one: str, other: str
+) -> None:
+    mirror, _ = request.getfixturevalue(dataset)
+    first, second = (mirror / one).read_bytes(), (mirror / other).read_bytes()
+    (mirror / one).write_bytes(second)
+    (mirror / other).write_bytes(first)
+    _refused(dataset, tmp_path / "data", mirror, f"is not the official file: its MD5 is ({_md5(first)}|{_md5(second)})")
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+def _poisoned(kind: str, archive: tarfile.TarFile, harm: Path) -> None:
+    """Add to a CIFAR-10 archive what would write to `harm`."""
+    entry = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+    content = b"content"
+    if kind == "absolute path":
+        entry.name = str(harm)
+    elif kind == "path upwards":
+        entry.name = f"cifar-10-batches-py/{'../' * 40}{str(harm).lstrip('/')}"
+    elif kind == "symbolic link":
+        entry.type, entry.linkname, content = tarfile.SYMTYPE, str(harm.parent), b""
+    elif kind == "hard link":
+        entry.type, entry.linkname, content = tarfile.LNKTYPE, f"{'../' * 40}etc/passwd", b""
+    elif kind == "device":
+        entry.type, entry.devmajor, entry.devminor, content = tarfile.CHRTYPE, 1, 3, b""
+    elif kind == "pickle":
+        content = pickle.dumps(Bomb(harm))
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+    if kind == "symbolic link":
+        through = tarfile.TarInfo(f"cifar-10-batches-py/data_batch_1/{harm.name}")
+        archive.addfile(through, io.BytesIO(b""))
+
+
+@pytest.mark.parametrize(
+    "kind", ["absolute path", "path upwards", "symbolic link", "hard link", "device", "pickle"], ids=str
+)
+@pytest.mark.parametrize("where", ["mirror", "host"])
+def test_a_poisoned_archive_does_no_harm(
+    tmp_path: Path, cifar10: tuple[Path, Truth], monkeypatch: pytest.MonkeyPatch, kind: str, where: str
+) -> None:
+    mirror, _ = cifar10
+    shutil.rmtree(mirror / "cifar-10-batches-py")
+    path, harm = mirror / "cifar-10-python.tar.gz", tmp_path / "harm"
+    with tarfile.open(path, "w:gz") as archive:
+        _poisoned(kind, archive, harm)
+    if where == "host":
+        _serve(monkeypatch, lambda _: path.read_bytes())
+    _refused(
+        "cifar10", tmp_path / "data", mirror if where == "mirror" else None, f"its MD5 is {_md5(path.read_bytes())}"
+    )
+    assert not harm.exists()
+
+
+@pytest.mark.parametrize("file", ["data_batch_1", "batches.meta"])
+def test_a_pickle_that_would_execute_is_refused_unopened(
+    tmp_path: Path, cifar10: tuple[Path, Truth], file: str
+) -> None:
+    mirror, _ = cifar10
+    (mirror / "cifar-10-python.tar.gz").unlink()
+    path = mirror / "cifar-10-batches-py" / file
+    path.write_bytes(pickle.dumps(Bomb(tmp_path / "harm")))
+    _refused("cifar10", tmp_path / "data", mirror, f"{path} is not the official file")
+    assert not (tmp_path / "harm").exists()
+
+
 def test_a_mirror_that_lacks_a_file_is_refused(tmp_path: Path, mnist: tuple[Path, Truth]) -> None:
     mirror, _ = mnist
     path = mirror / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"

@@ -261,7 +261,7 @@ def test_an_image_of_ones_own_is_seen_as_pytorch_sees_it(
         page.get_by_label("Image file").set_input_files(file)
         page.wait_for_function("explorer.held && explorer.label === 7 && !explorer.part.dataset.drawing")
         assert "seven.png: taken as 7" in page.locator(".own [role=status]").inner_text()
-        seen = torch.tensor(page.evaluate("[...own.image]")).reshape(1, 1, 28, 28)
+        seen = torch.tensor(page.evaluate("[...own.image]"), dtype=torch.float32).reshape(1, 1, 28, 28)
         assert np.abs(seen.numpy()[0] * 255 - meant).max() <= 2 and meant.max() > 200
         with torch.no_grad():
             expected = model.encode(seen, torch.tensor([7]))[0]
@@ -285,7 +285,11 @@ def test_a_dropped_image_is_read_by_its_best_reconstruction_and_one_without_ink_
         settle(page, "live")
         page.evaluate(drop, list(file.read_bytes()))
         page.wait_for_function("explorer.held && !explorer.part.dataset.drawing")
-        seen = torch.tensor(page.evaluate("[...own.image]")).reshape(1, 1, 28, 28).expand(10, -1, -1, -1)
+        seen = (
+            torch.tensor(page.evaluate("[...own.image]"), dtype=torch.float32)
+            .reshape(1, 1, 28, 28)
+            .expand(10, -1, -1, -1)
+        )
         with torch.no_grad():
             codes = model.encode(seen, torch.arange(10))
             errors = (model.decode(codes, torch.arange(10)) - seen).square().sum((1, 2, 3))

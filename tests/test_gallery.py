@@ -543,6 +543,24 @@ def test_partial_shows_what_is_there(copy: Path) -> None:
         collect(copy, RUNS, partial=True)
 
 
+@pytest.mark.parametrize(
+    ("shares", "since"), [((0.0, 0.1), None), ((0.2, 0.97), 2), ((1.0, 1.0), 1), ((1.0, 0.0), None)]
+)
+def test_a_discriminator_that_has_won_for_good_is_told_of(
+    copy: Path, shares: tuple[float, ...], since: int | None
+) -> None:
+    history = "".join(
+        f"{epoch},{epoch},train,{share}\n{epoch},{epoch},validation,\n" for epoch, share in enumerate(shares, 1)
+    )
+    (copy / "outputs/models/mnist_ae_2/history.csv").write_text(f"epoch,step,split,discriminator_won\n{history}")
+    build(copy, copy / "gallery")
+    told = f"has won for good since epoch {since}"
+    for name in ("index.html", "mnist_ae_2.html"):
+        page = (copy / "gallery" / name).read_text()
+        assert page.count("has won for good") == page.count(told) == (since is not None)
+    assert "has won for good" not in (copy / "gallery" / "mnist_cvae_2.html").read_text()
+
+
 def points(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in (pair.split() for pair in path.removeprefix("M").split("L"))]
 

@@ -103,7 +103,7 @@ def test_a_stage_lists_exactly_the_files_that_it_imports(stage: str, model: str)
 
 def test_every_stage_script_is_a_stage_or_a_helper() -> None:
     scripts = {path.stem for path in (ROOT / "src").glob("*.py")}
-    assert scripts - set(PIPELINE["stages"]) == {"imagenet", "parallel", "plan", "readme", "restyle", "seeds"}
+    assert scripts - set(PIPELINE["stages"]) == {"imagenet", "parallel", "plan", "readme", "restyle", "seeds", "sweep"}
 
 
 def test_outputs_lie_where_git_does_not_look() -> None:
@@ -114,6 +114,16 @@ def test_outputs_lie_where_git_does_not_look() -> None:
                 assert f"/{out.split('/')[0]}/" in ignored, out
             else:
                 assert next(iter(out)).startswith("results/"), "what git tracks lies in results/"
+
+
+def test_every_model_is_an_artifact_of_its_own_name() -> None:
+    artifacts = PIPELINE["artifacts"]
+    assert list(artifacts) == list(SETTINGS.runs), "dvc.yaml's artifacts and params.yaml's runs"
+    for key, about in artifacts.items():
+        run = SETTINGS.run(key)
+        assert about["path"] == f"outputs/models/{key}" and about["type"] == "model"
+        assert about["labels"] == [run.dataset, run.model]
+        assert about["desc"].endswith(f", codes of {run.settings['latent_dim']}")
 
 
 @pytest.mark.parametrize("key", SETTINGS.runs)
@@ -169,6 +179,12 @@ def test_the_readme_names_only_what_is_there() -> None:
 
 def test_the_readme_shows_the_table_that_compare_wrote() -> None:
     assert (ROOT / "results" / "table.md").read_text() in (ROOT / "README.md").read_text(), "make readme mends it"
+
+
+def test_the_readme_shows_the_sweep_that_was_gathered() -> None:
+    sweep = ROOT / "results" / "sweep.md"
+    shown = sweep.read_text() if sweep.exists() else ""
+    assert f"<!-- sweep -->\n{shown}<!-- end of sweep -->" in (ROOT / "README.md").read_text(), "make readme mends it"
 
 
 def test_the_readme_shows_pictures_that_are_there() -> None:

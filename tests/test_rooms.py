@@ -21,6 +21,7 @@ BASES = ("adversarial", "larsen", "variational")
 ROOMS: list[tuple[str, list[str], list[str]]] = [
     ("atlas.errors", [], ["torch", "numpy"]),
     ("atlas.jobs", [], ["torch", "numpy"]),
+    ("atlas.experiments", ["atlas.errors"], ["torch", "numpy"]),
     ("atlas.settings", ["atlas.errors", "atlas.settings.*"], ["torch", "numpy"]),
     ("atlas.files", ["atlas.errors"], ["torch", "numpy"]),
     ("atlas.download", ["atlas.errors", "atlas.files", "atlas.settings", "atlas.settings.*"], []),

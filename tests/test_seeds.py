@@ -68,14 +68,40 @@ def test_nor_does_one_with_the_same_seed_or_with_measures_of_another_training() 
     assert seeds.others(lock(), {}, [RUN]) == {}
 
 
-def test_what_was_gathered_stays_until_the_run_changes() -> None:
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The workspace's network and measures."""
+    monkeypatch.chdir(tmp_path)
+    files = Path("outputs/models") / RUN / "weights.safetensors", Path("outputs/metrics") / f"{RUN}.json"
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"some bytes")
+    return files
+
+
+@pytest.mark.usefixtures("own")
+def test_what_was_gathered_stays_while_code_and_settings_do() -> None:
     ours = lock()
-    before = {"of": seeds.fingerprint(ours, RUN), "seeds": {"2": {"kernel": 1.0}}}
+    before = {**seeds.kept({}, ours, RUN), "seeds": {"2": {"kernel": 1.0}}}
+    assert before["of"] == seeds.fingerprint(ours, RUN)
     assert seeds.kept(before, ours, RUN) == before
-    assert seeds.kept(before, lock(code="another"), RUN)["seeds"] == {}
     # The workspace now has that seed itself.
     assert seeds.kept(before, lock(2), RUN)["seeds"] == {}
-    assert seeds.kept({}, ours, RUN) == {"of": before["of"], "seeds": {}}
+
+
+@pytest.mark.parametrize("change", [None, 0, 1, "missing"])
+def test_other_code_that_gives_the_same_bytes_keeps_it_too(own: tuple[Path, Path], change: int | str | None) -> None:
+    before = {**seeds.kept({}, lock(), RUN), "seeds": {"2": {"kernel": 1.0}}}
+    if isinstance(change, int):
+        own[change].write_bytes(b"other bytes")
+    elif change:
+        own[0].unlink()
+    now = seeds.kept(before, lock(code="another"), RUN)
+    assert now["of"] != before["of"]
+    assert now["seeds"] == (before["seeds"] if change is None else {})
+    if change == "missing":
+        # What cannot be compared is not taken for the same, now or later.
+        assert now["own"] is None and seeds.kept({**now, "seeds": {"2": {}}}, lock(), RUN)["seeds"] == {}
 
 
 def test_the_committed_seeds_are_of_the_committed_lock() -> None:

@@ -88,7 +88,7 @@ def changed(found: Settings) -> list[Run]:
     """The runs that train otherwise than those of the real file, and can be tried in a moment."""
     known = {(run.model, run.dataset, json.dumps(run.settings)): run for run in WHOLE.runs.values()}
     new = {(run.model, run.dataset, json.dumps(run.settings)): run for run in found.runs.values()}
-    return [run for mark, run in new.items() if mark not in known and run.settings["latent_dim"] <= MOST]
+    return [run for mark, run in new.items() if mark not in known and run.settings.get("latent_dim", 1) <= MOST]
 
 
 def trains(run: Run) -> None:

@@ -28,7 +28,12 @@ LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
 # The unit of a term by the end of its name; of all others it is nats per image.
 NATS = "nats per image"
-UNITS = {"probability": "probability", "paused": "share of steps", "accuracy": "share of images"}
+UNITS = {
+    "probability": "probability",
+    "paused": "share of steps",
+    "won": "share of steps",
+    "accuracy": "share of images",
+}
 TEXT = 20  # points; 18 pixels at this DPI
 
 

@@ -18,6 +18,7 @@ from atlas.files import need
 from atlas.show import gallery_explorer
 from atlas.show.gallery_curves import History
 from atlas.show.gallery_explorer import Explorer
+from atlas.training.duel import WON, won_since
 
 LEFT_OUT = {"losses.png"}
 """Pictures that the page has in another form: its own curves."""
@@ -91,6 +92,12 @@ class RunPage:
     @property
     def thumbnail(self) -> str:
         return f"media/{self.key}/thumbnail.webp"
+
+    @property
+    def lost_since(self) -> int | None:
+        """The epoch since which a discriminator has won for good, if one has."""
+        shares = self.history.get(WON, {}).get("train", [])
+        return won_since([{"epoch": epoch, "split": "train", WON: share} for epoch, share in shares])
 
     @property
     def yaml(self) -> str:

@@ -1,0 +1,84 @@
+"""Gather what other values of one setting of a run gave, from DVC's experiments, as a table for the README.
+
+An experiment counts on the terms of src/seeds.py, with that setting in the seed's place. Writes results/sweep.json and
+results/sweep.md; what results/sweep.json holds of the same sweep stays.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from atlas import settings as settings_file
+from atlas.errors import AtlasError, run_stage
+from atlas.experiments import LOCK, Stages, experiments, fingerprint, lock_of, others, read_lock, read_metrics, value_of
+from atlas.files import need, whole_file, write_json
+from atlas.measures.catalogue import MEASURES
+
+TARGET = Path("results/sweep.json")
+TABLE = Path("results/sweep.md")
+Row = dict[str, Any]
+"""{"value": of the setting, "measures": {measure: number}}."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("run", help="a name under `runs` in params.yaml")
+    parser.add_argument("key", help="the setting: a key of the run or of its defaults, such as gamma")
+    options = parser.parse_args()
+    settings = settings_file.load()
+    run, key = settings.run(options.run).key, options.key
+    ours = read_lock(need(Path(LOCK), "nothing: it is written by `dvc repro`").read_text(encoding="utf-8"))
+    if f"evaluate@{run}" not in ours:
+        raise AtlasError(f"run '{run}' is not measured yet; run `dvc repro evaluate@{run}` first")
+    own = value_of(ours, run, key)
+    before = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    rows = kept(before, ours, run, key)
+    for revision in experiments():
+        for value, file in others(ours, lock_of(revision), [run], key).values():
+            rows = [row for row in rows if row["value"] != value]
+            rows.append({"value": value, "measures": read_metrics(revision, file)})
+    if not rows:
+        raise AtlasError(
+            f"no experiment differs from {LOCK} in the {key} of {run} alone; "
+            f"run `dvc exp run -S runs.{run}.{key}=VALUE compare` first"
+        )
+    metrics = json.loads(need(Path(f"outputs/metrics/{run}.json"), f"evaluate@{run}").read_text(encoding="utf-8"))
+    rows = sorted([*rows, {"value": own, "measures": metrics}], key=order)
+    write_json(TARGET, {"run": run, "key": key, "of": fingerprint(ours, run, key), "rows": rows})
+    with whole_file(TABLE) as aside:
+        aside.write_text(markdown(run, key, rows, own, settings.scale, settings.run(run).seed), encoding="utf-8")
+    print(f"{TARGET}: {key} of {run}: {', '.join(str(row['value']) for row in rows)}")
+
+
+def kept(before: dict[str, Any], ours: Stages, run: str, key: str) -> list[Row]:
+    """Return what was gathered before of other values, where it is of this sweep and of the workspace's code."""
+    if [before.get(name) for name in ("run", "key", "of")] != [run, key, fingerprint(ours, run, key)]:
+        return []
+    return [row for row in before["rows"] if row["value"] != value_of(ours, run, key)]
+
+
+def order(row: Row) -> tuple[bool, float, str]:
+    """Sort numbers by size, then whatever else there is by its text."""
+    number = isinstance(row["value"], int | float)
+    return not number, row["value"] if number else 0, str(row["value"])
+
+
+def markdown(run: str, key: str, rows: list[Row], own: Any, scale: str, seed: int) -> str:
+    """Return the sweep as a table of the headline measures, a row a value, that of params.yaml marked."""
+    names = [name for name in MEASURES if MEASURES[name].headline and not name.endswith("_floor")]
+    names = [name for name in names if any(name in row["measures"] for row in rows)]
+    arrow = {"lower": " ↓", "higher": " ↑", "": ""}
+    head = [key, *(MEASURES[name].title + arrow[MEASURES[name].better] for name in names)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    for row in rows:
+        value = f"**{row['value']}**" if row["value"] == own else str(row["value"])
+        found = row["measures"]
+        cells = [f"{found[name]:.{MEASURES[name].digits}f}" if name in found else "" for name in names]
+        lines.append("| " + " | ".join([value, *cells]) + " |")
+    lines += ["", f"`{run}` at scale `{scale}`, seed {seed}; in bold the value of params.yaml."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_stage(main)

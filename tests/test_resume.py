@@ -1,0 +1,113 @@
+"""A training killed again and again, through DVC: it goes on where it was, and ends in the same bytes."""
+
+import itertools
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests import toy
+from tests.conftest import Done
+from tests.toy import RUN, content, run, stages_run
+
+KILLS = 20
+EPOCHS = 60
+TRAIN = ("dvc", "repro", "-s", f"train@{RUN}")
+OUTPUTS = [
+    f"outputs/models/{RUN}/{name}" for name in ("weights.safetensors", "history.csv", "frames.npz", "model.json")
+]
+
+
+def long_training(done: Done, place: Path) -> Path:
+    """Clone the toy copy, its data there, its training longer and with a checkpoint after every step."""
+    clone = toy.clone(done.folder, place)
+    run(clone, "dvc", "pull", "-q", "data/digits")
+    params, loop = clone / "params.yaml", clone / "src/atlas/training/loop.py"
+    for file, old, new in (
+        (params, r"(digits: \{epochs: )\d+(, batch_size: 32, width: 0.125)", rf"\g<1>{EPOCHS}\2"),
+        (loop, r"SAVE_EVERY = [\d.]+", "SAVE_EVERY = 0.0"),
+    ):
+        text, found = re.subn(old, new, file.read_text())
+        assert found == 1
+        file.write_text(text)
+    return clone
+
+
+def checkpoint(clone: Path) -> Path | None:
+    return next((clone / ".checkpoints").glob(f"{RUN}-*/state.pt"), None)
+
+
+def step(clone: Path) -> int:
+    """The step of the last whole checkpoint, past the digest that stands before it."""
+    file = checkpoint(clone)
+    if file is None:
+        return 0
+    with file.open("rb") as content:
+        content.seek(32)
+        return torch.load(content, weights_only=True)["step"]
+
+
+def interrupted(clone: Path, how: signal.Signals, after: float) -> str:
+    """Begin the training, let it write a checkpoint and then live for a while, and end it; return what it printed."""
+    last = checkpoint(clone)
+    before = last.stat().st_mtime_ns if last else 0
+    log = clone / "said"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            TRAIN, cwd=clone, env=toy.environment(), stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        deadline = time.monotonic() + toy.LIMIT
+        while (last := checkpoint(clone)) is None or last.stat().st_mtime_ns == before:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.005)
+        time.sleep(after)
+        # All of it, as a terminal does, or a machine that is switched off.
+        os.killpg(process.pid, how)
+        process.wait(toy.LIMIT)
+    assert process.returncode != 0, "it was done before it was to be killed"
+    return log.read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(done: Done, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The outputs of the training that nobody disturbed."""
+    clone = long_training(done, tmp_path_factory.mktemp("whole") / "clone")
+    assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
+    return content(clone, OUTPUTS)
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
+    done: Done, whole: dict[str, str], tmp_path: Path
+) -> None:
+    clone, moments = long_training(done, tmp_path / "clone"), random.Random(1)
+    steps, torn = [0], 0
+    for _ in range(KILLS):
+        interrupted(clone, signal.SIGKILL, moments.uniform(0, 0.15))
+        torn += bool(list((clone / ".checkpoints").rglob(".*.part*")))
+        steps.append(step(clone))
+    assert all(later > earlier for earlier, later in itertools.pairwise(steps)), "none began anew"
+    assert torn, "none was killed while it wrote a checkpoint"
+    assert not (clone / "outputs/models" / RUN).exists(), "nothing half-done where others look"
+    assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
+    assert content(clone, OUTPUTS) == whole
+    assert not list((clone / ".checkpoints").glob("*")) and not list((clone / "outputs/models").glob(".*"))
+    # What is done is not done again, and what was interrupted has no trace in what DVC knows.
+    assert stages_run(run(clone, *TRAIN)) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_an_interruption_says_what_to_do_next(
+    done: Done, whole: dict[str, str], tmp_path: Path, how: signal.Signals
+) -> None:
+    clone = long_training(done, tmp_path / "clone")
+    said = interrupted(clone, how, 0.1)
+    assert said.count("interrupted: run the same command again to go on") == 1 and "Traceback" not in said
+    assert 0 < step(clone) < 44 * EPOCHS
+    run(clone, *TRAIN)
+    assert content(clone, OUTPUTS) == whole
