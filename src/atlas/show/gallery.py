@@ -163,9 +163,17 @@ def build(
                 after=after,
                 panels=panels({run.key: run.history}),
                 explorer=run.explorer,
+                classes=_classes(run),
                 live=runtime is not None,
             )
             page.dump(str(aside / run.page), encoding="utf-8")
+
+
+def _classes(run: RunPage) -> list[str]:
+    """Return the names of the classes where they are known, else numbers."""
+    if run.explorer:
+        return list(run.explorer.about["classes"])
+    return [str(number) for number in range(max((len(film.blocks) for film in run.animations), default=0))]
 
 
 def _copy_assets(folder: Path) -> None:
@@ -228,6 +236,8 @@ def _shelves(runs: list[RunPage]) -> list[Shelf]:
                 name = Path(picture.file).stem.replace("_", " ")
                 shelves.setdefault(name, []).append((run, picture))
     shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]
+    drifts = [(run, film) for run in runs for film in run.animations[1:] if not numbered(film)]
+    shelves["codes in training"] = drifts
     found = []
     for name, items in shelves.items():
         titles = {medium.title for _, medium in items}
