@@ -29,7 +29,7 @@ from atlas.show import gallery
 from atlas.show.animations import load_frames
 from atlas.show.gallery_claims import Claim, Evidence, collect_claims
 from atlas.show.gallery_curves import BOTTOM, LEFT, RIGHT, TOP, panels
-from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges
+from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges, collect_sheets
 from atlas.show.packing import write_script
 
 
@@ -83,6 +83,7 @@ def write_film(path: Path, images: np.ndarray) -> None:
 
 
 def write_outputs(root: Path) -> None:
+    write_sheets(root)
     digits = (load_digits().images * 15.9).astype(np.uint8)
     outputs = root / "outputs"
     for number, (key, settings) in enumerate(RUNS.items()):
@@ -141,6 +142,15 @@ def network(scale: int) -> bytes:
     return onnx.helper.make_model(onnx.helper.make_graph([node], "graph", [], [out], [weights])).SerializeToString()
 
 
+def write_sheets(root: Path) -> None:
+    """What stage side_by_side writes."""
+    folder = root / "outputs" / "side_by_side"
+    folder.mkdir(parents=True)
+    Image.fromarray((load_digits().images[0] * 15.9).astype(np.uint8)).save(folder / "digits.png")
+    caption = {"file": "digits.png", "title": "Style transfer on digits", "alt": "Three models beside one another"}
+    (folder / "captions.json").write_text(json.dumps([caption]))
+
+
 def write_networks(folder: Path, labels: list[str]) -> None:
     """What stage export writes, with words in the place of networks."""
     folder.mkdir(parents=True)
@@ -158,7 +168,8 @@ def build(root: Path, folder: Path, runtime: dict[str, bytes] | None = None) -> 
     """The gallery's files by their place in its folder."""
     runs = collect(root, RUNS)
     judges = collect_judges(root, [run.dataset for run in runs])
-    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime)
+    sheets = collect_sheets(root)
+    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime, sheets)
     return files(folder)
 
 
@@ -258,7 +269,15 @@ def test_every_picture_and_film_is_copied_pixel_for_pixel_and_nothing_else(
         assert shown_there == {f"media/{key}/{name}" for name in [*names, "explorer.webp"]}
     others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in films}
     others -= {f"{path.stem}.webp" for path in drawn}
-    assert others == {"explorer.webp", "thumbnail.webp", "all.webp", "label_3.webp", "label_30.webp"}
+    assert others == {"explorer.webp", "thumbnail.webp", "all.webp", "label_3.webp", "label_30.webp", "digits.webp"}
+
+
+def test_sheets_of_several_runs_stand_on_the_front_page(root: Path, page: Page, tmp_path: Path) -> None:
+    (shown,) = (a for a, _ in page.all("img") if str(a["src"]).startswith("media/side_by_side/"))
+    assert shown["src"] == "media/side_by_side/digits.webp" and shown["alt"] == "Three models beside one another"
+    assert collect_sheets(tmp_path, partial=True) == []
+    with pytest.raises(AtlasError, match="run `dvc repro side_by_side` first"):
+        collect_sheets(tmp_path)
 
 
 def test_a_film_of_all_labels_offers_each_of_its_parts(pages: dict[str, Page]) -> None:

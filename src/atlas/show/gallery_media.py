@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from atlas.errors import AtlasError
 from atlas.show.animations import Frames, load_frames
-from atlas.show.gallery_outputs import RunPage
+from atlas.show.gallery_outputs import Medium, RunPage
 from atlas.show.page import Array, grid, thinned
 
 LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 40, "method": 3}
@@ -20,12 +21,15 @@ LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 40, "method": 3}
 POSTER_QUALITY = 70
 
 
-def copy_media(runs: list[RunPage], folder: Path) -> None:
-    """Fill folder/media/ with all that the runs' pages show.
+def copy_media(runs: list[RunPage], sheets: Sequence[Medium], folder: Path) -> None:
+    """Fill folder/media/ with all that the runs' pages show, and with the sheets of several runs.
 
     Raises:
         AtlasError: if a film or the frames of a run cannot be read.
     """
+    for sheet in sheets:
+        (folder / sheet.address).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(sheet.source, folder / sheet.address)
     for run in runs:
         for medium in (*run.pictures, *run.animations):
             target = folder / medium.address

@@ -206,6 +206,16 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
     return judges
 
 
+def collect_sheets(root: Path, partial: bool = False) -> list[Medium]:
+    """Read the pictures of several runs that stage side_by_side drew.
+
+    Raises:
+        AtlasError: naming the file that is missing or cannot be read.
+    """
+    folder = root / "outputs" / "side_by_side"
+    return [] if partial and not folder.exists() else _media(need(folder, "side_by_side"), "side_by_side")
+
+
 def numbered(picture: Medium) -> str:
     """Return the file's name up to the number that ends it, or nothing where none does."""
     stem = Path(picture.file).stem
