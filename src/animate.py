@@ -1,6 +1,7 @@
-"""Stage animate@RUN: the frames that a training kept become films, MP4 and GIF, of every label and of each."""
+"""Stage animate@RUN: the frames that a training kept become films, MP4 and GIF: every label, each, the codes."""
 
 import argparse
+import json
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from atlas import settings
 from atlas.errors import run_stage
 from atlas.files import need, whole_folder
 from atlas.show.animations import animate, load_frames
+from atlas.show.growing import load_terms
 
 
 def main() -> None:
@@ -18,10 +20,13 @@ def main() -> None:
 
     config = settings.load()
     config.run(name)
-    frames = load_frames(need(Path("outputs/models") / name / "frames.npz", f"train@{name}"))
+    source, stage = Path("outputs/models") / name, f"train@{name}"
+    frames = load_frames(need(source / "frames.npz", stage))
+    terms = load_terms(source / "history.csv")
+    classes = json.loads(need(source / "model.json", stage).read_text(encoding="utf-8"))["classes"]
     target = Path("outputs/animations") / name
     with whole_folder(target) as folder, tqdm(unit=" films", leave=False, disable=None) as bar:
-        films = animate(frames, folder, name, config.animation.fps, lambda _: bar.update())
+        films = animate(frames, folder, name, classes, terms, config.animation.fps, lambda _: bar.update())
     print(f"{name}: {len(films)} animation(s) of {len(frames.steps)} frames in {target}")
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from atlas import settings as settings_file
 from atlas.datasets import Dataset, Split, to_unit
 from atlas.errors import run_stage
-from atlas.files import need, whole_folder, write_json
+from atlas.files import need, whole_file, whole_folder, write_json
 from atlas.latent import decode_bytes, encode_all, map_codes
 from atlas.models.base import Model
-from atlas.onnx_export import PARTS, export
-from atlas.show.page import grid, write_png
+from atlas.onnx_export import PARTS, export, slim
+from atlas.show.page import grid
 from atlas.store import load_model
 
 TARGET = Path("outputs/onnx")
@@ -27,8 +28,12 @@ PICKS = 2
 """Test images of each label that go with the networks."""
 SEEN = 2000
 """Test images whose codes tell where codes lie."""
+PROBES = 1000
+"""Test images, and as many codes drawn from the explorer's reach, on which rounded networks must say the same."""
 SIDE = 11
 """Images along a side of the map that is drawn beforehand."""
+MAP_QUALITY = 80
+"""Of WebP, to 100."""
 REACH = 2.5
 """How far the map goes each way from the centre, in standard deviations of the codes."""
 
@@ -70,6 +75,20 @@ def describe(model: Model, classes: list[str], test: Split) -> dict:
     }
 
 
+def probes(model: Model, part: str, about: dict, test: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a part of the model is tried on, with labels: test images; of the decoder their codes, and draws."""
+    images, labels = to_unit(test.images[:PROBES]), test.labels[:PROBES]
+    if part == "encoder":
+        return images, labels
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(PROBES, model.latent_dim, generator=generator)
+    codes = torch.tensor(about["centre"]) + torch.tensor(about["spread"]) * drawn
+    turns = torch.arange(PROBES) % model.classes
+    if not model.can("encode"):
+        return codes, turns
+    return torch.cat([codes, encode_all(model, images, labels)]), torch.cat([turns, labels])
+
+
 def draw_map(model: Model, about: dict) -> np.ndarray:
     """Return the map of the first two dimensions in `order` as uint8 [labels * side * H, side * W, 3].
 
@@ -83,6 +102,12 @@ def draw_map(model: Model, about: dict) -> np.ndarray:
     labels = range(len(about["classes"]) if model.conditional else 1)
     images = np.stack([decode_bytes(model, codes, label, torch.device("cpu")) for label in labels])
     return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
+
+
+def write_map(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 pixels [H, W, 3], lossily: the map stands in for the network, or for a moment until it runs."""
+    with whole_file(path) as aside:
+        Image.fromarray(pixels).save(aside, quality=MAP_QUALITY, method=4)
 
 
 def _rounded(values: torch.Tensor) -> list[float]:
@@ -102,10 +127,11 @@ def export_run(source: Path, test: Split, folder: Path) -> str:
     model, classes = load_model(source, torch.device("cpu"))
     about = describe(model, classes, test)
     write_json(folder / "explorer.json", about)
-    write_png(folder / "map.png", draw_map(model, about))
+    write_map(folder / "map.webp", draw_map(model, about))
     parts = [part for part in PARTS if model.can(part.removesuffix("r"))]
     for part in parts:
-        (folder / f"{part}.onnx").write_bytes(export(model, part))
+        lean = slim(model, part, *probes(model, part, about, test))
+        (folder / f"{part}.onnx").write_bytes(export(lean, part))
     size = sum(file.stat().st_size for file in folder.iterdir())
     return f"{' and '.join(parts)}, {size / 1e6:.1f} MB"
 

@@ -22,6 +22,7 @@ def main() -> None:
     root = Path()
     runs = gallery_outputs.collect(root, {key: params.flat(key) for key in params.runs}, partial)
     judges = gallery_outputs.collect_judges(root, [run.dataset for run in runs], partial)
+    sheets = gallery_outputs.collect_sheets(root, partial)
     claims = gallery_claims.collect_claims(root)
     folder = root / "outputs" / "gallery"
     live = None
@@ -30,7 +31,7 @@ def main() -> None:
             live = runtime.fetch(CACHE)
         except AtlasError as error:
             print(f"the latent explorers will show maps drawn beforehand: {error}")
-    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed, live)
+    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed, live, sheets)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder / 'index.html'}: {len(runs)} runs, {size / 1e6:.1f} MB in the folder")
 

@@ -30,10 +30,11 @@ SECONDS = {
     "evaluate": 35.0,
     "compare": 1.0,
     "export": 6.0,
+    "side_by_side": 1.0,
     "gallery": 4.0,
 }
 SECONDS_PER_FRAME = 0.13
-SECONDS_PER_RUN = {"export": 4.0, "gallery": 1.0}
+SECONDS_PER_RUN = {"export": 5.0, "gallery": 2.0}
 DVC_SECONDS = 0.3
 WARM_UP, TIMED = 2, 4
 

@@ -4,6 +4,8 @@ import argparse
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from atlas.errors import AtlasError, run_stage
@@ -14,9 +16,11 @@ from atlas.show.variances import estimator_variances
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
+SPEED = Path("results/speed.md")
 GPU = Path("results/gpu")
 """Brought home by `src/away.py unpack`, where there is a GPU to be had."""
-SPEED = Path("results/speed.md")
+RESTYLED = "mnist_cvae_gan_8"
+"""The run that redraws three.png, a person's own digit, in every label."""
 SWEEP = Path("results/sweep.md")
 """Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
@@ -28,10 +32,10 @@ def main() -> None:
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
     for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
-    for name, content in gpu().items():
-        text = put(text, name, content)
     # No stage's: a person makes it now and then, with `make bench`.
     text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
+    for name, content in gpu().items():
+        text = put(text, name, content)
     if SWEEP.exists():
         text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
@@ -47,7 +51,11 @@ def main() -> None:
     gain(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
     metrics = json.loads(need(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
     estimator_variances(PICTURES / "estimator_variance.png", metrics)
-    print(f"README.md: tables, claims and {len(SHOWN) + 2} pictures")
+    own, styles = PICTURES / "three.png", PICTURES / "restyled.png"
+    # As the README's reader does it.
+    if subprocess.run([sys.executable, "src/restyle.py", RESTYLED, own, "--output", styles], check=False).returncode:
+        raise AtlasError(f"{styles} was not made (see above)")
+    print(f"README.md: tables, claims and {len(SHOWN) + 3} pictures")
 
 
 def gpu() -> dict[str, str]:

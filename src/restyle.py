@@ -30,21 +30,34 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("restyled.png"), help="the picture to write (%(default)s)")
     parser.add_argument("--source", default=".", help="a checkout's folder or the Git address of one (%(default)s)")
     options = parser.parse_args()
-    if options.output.suffix.lower() != ".png":
-        raise AtlasError(f"--output: found '{options.output}'; allowed: a name that ends in .png")
-    trained = atlas.load(options.run, options.source, str(machine().device))
+    print(restyle(options.run, options.image, options.output, options.label, options.source))
+
+
+def restyle(run: str, file: Path, output: Path, label: str | None = None, source: str = ".") -> str:
+    """Write the sheet of an image file's style in every label; return in words what was done.
+
+    Args:
+        run: a trained run of a conditional model; output: a PNG; label: what the image shows, by name or number, or
+            None, and the data set's judge reads it; source: a checkout's folder or the Git address of one.
+
+    Raises:
+        AtlasError: if the run or the image is not to be had, the run heeds no labels, or the output is no PNG.
+    """
+    if output.suffix.lower() != ".png":
+        raise AtlasError(f"--output: found '{output}'; allowed: a name that ends in .png")
+    trained = atlas.load(run, source, str(machine().device))
     trained.require_labels()
-    image = picture(options.image, trained.shape)
-    if options.label is None:
-        own, sure = read(trained, options.source, image)
+    image = picture(file, trained.shape)
+    if label is None:
+        own, sure = read(trained, source, image)
         said = f"read as {trained.classes[own]} ({sure:.0%} sure; --label says otherwise)"
     else:
-        own = trained.label(options.label)
+        own = trained.label(label)
         said = f"given as {trained.classes[own]}"
     styles = to_bytes(torch.from_numpy(trained.transfer(image, own)[0]))
-    title = f"{options.run} · the style of {options.image.name} ({trained.classes[own]}) in every label"
-    restyled(options.output, image, styles[own], styles, trained.classes, own, title)
-    print(f"{options.image}: {said}; its style in {len(styles)} labels in {options.output}")
+    title = f"{run} · the style of {file.name} ({trained.classes[own]}) in every label"
+    restyled(output, image, styles[own], styles, trained.classes, own, title)
+    return f"{file}: {said}; its style in {len(styles)} labels in {output}"
 
 
 @torch.no_grad()

@@ -2,12 +2,15 @@
 
 import io
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page
 from tests.browser import opened
 from tests.conftest import PARAMS, ROOT
@@ -15,13 +18,13 @@ from tests.conftest import PARAMS, ROOT
 import export as stage
 from atlas import runtime
 from atlas.datasets import Split
+from atlas.drawing import picture
 from atlas.errors import AtlasError
 from atlas.models.base import Model
 from atlas.models.registry import build
 from atlas.onnx_export import PARTS, export
 from atlas.show import gallery, gallery_explorer
 from atlas.show.gallery_outputs import RunPage
-from atlas.show.page import write_png
 from atlas.training.optimisers import KEYS
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -56,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
         about = stage.describe(model, CLASSES, Split(images, torch.arange(20) % 10))
         (folder / key).mkdir()
         (folder / key / "explorer.json").write_text(json.dumps(about))
-        write_png(folder / key / "map.png", stage.draw_map(model, about))
+        stage.write_map(folder / key / "map.webp", stage.draw_map(model, about))
         for part in PARTS:
             if model.can(part.removesuffix("r")):
                 (folder / key / f"{part}.onnx").write_bytes(export(model, part))
@@ -226,6 +229,116 @@ def test_a_decoder_alone_with_a_long_code_and_one_of_a_single_dimension(chromium
             assert complaints == []
 
 
+def seven(kind: str, path: Path) -> Path:
+    """A seven, drawn by a person whose paper, pen and size differ by `kind`; "colours" is a photograph of sorts."""
+    paper, pen, size, mode = {
+        "dark on light": ("#f4efe0", "#203060", (340, 260), "RGB"),
+        "light on dark": ("#101418", "#e8e4d8", (150, 210), "RGB"),
+        "on no paper": ("#00000000", "#303030ff", (200, 200), "RGBA"),
+        "tiny": ("#ffffff", "#000000", (24, 30), "RGB"),
+        "colours": ("#3060a0", "#d0a020", (90, 64), "RGB"),
+        "nothing": ("#888888", "#888888", (80, 80), "RGB"),
+    }[kind]
+    image = Image.new(mode, size, paper)
+    width, height = size
+    corners = [(0.3 * width, 0.25 * height), (0.68 * width, 0.22 * height), (0.45 * width, 0.8 * height)]
+    ImageDraw.Draw(image).line(corners, fill=pen, width=max(3, width // 14), joint="curve")
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["dark on light", "light on dark", "on no paper", "tiny"])
+def test_an_image_of_ones_own_is_seen_as_pytorch_sees_it(
+    chromium: Browser, live: Path, tmp_path: Path, kind: str
+) -> None:
+    """Prepared as by atlas.drawing to 2 of 255 grey values, then encoded and decoded as by PyTorch to 1e-4."""
+    model, file = model_of("mnist_cvae_3"), seven(kind, tmp_path / "seven.png")
+    meant = picture(file, (1, 28, 28)).astype(float)
+    with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):
+        settle(page, "live")
+        before = code_of(page)
+        page.get_by_label("It shows").select_option("7")
+        page.get_by_label("Image file").set_input_files(file)
+        page.wait_for_function("explorer.held && explorer.label === 7 && !explorer.part.dataset.drawing")
+        assert "seven.png: taken as 7" in page.locator(".own [role=status]").inner_text()
+        seen = torch.tensor(page.evaluate("[...own.image]"), dtype=torch.float32).reshape(1, 1, 28, 28)
+        assert np.abs(seen.numpy()[0] * 255 - meant).max() <= 2 and meant.max() > 200
+        with torch.no_grad():
+            expected = model.encode(seen, torch.tensor([7]))[0]
+        assert (code_of(page) - expected).abs().max() < 1e-4 and (code_of(page) - before).abs().max() > 1e-3
+        assert_shows(page, model, 7)
+        assert complaints == []
+
+
+def test_a_dropped_image_is_read_by_its_best_reconstruction_and_one_without_ink_refused(
+    chromium: Browser, live: Path, tmp_path: Path
+) -> None:
+    model, file = model_of("mnist_cvae_3"), seven("dark on light", tmp_path / "seven.png")
+    drop = """async (bytes) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(bytes)], "dropped.png", { type: "image/png" }));
+      for (const name of ["dragover", "drop"]) {
+        explorer.part.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
+      }
+    }"""
+    with opened(chromium, live / "mnist_cvae_3.html", 390) as (page, complaints):
+        settle(page, "live")
+        page.evaluate(drop, list(file.read_bytes()))
+        page.wait_for_function("explorer.held && !explorer.part.dataset.drawing")
+        seen = (
+            torch.tensor(page.evaluate("[...own.image]"), dtype=torch.float32)
+            .reshape(1, 1, 28, 28)
+            .expand(10, -1, -1, -1)
+        )
+        with torch.no_grad():
+            codes = model.encode(seen, torch.arange(10))
+            errors = (model.decode(codes, torch.arange(10)) - seen).square().sum((1, 2, 3))
+        best = int(errors.argmin())
+        assert_shows(page, model, best)
+        assert f"dropped.png: reconstructed best as {best}" in page.locator(".own [role=status]").inner_text()
+        held = code_of(page)
+        page.evaluate(drop, list(seven("nothing", tmp_path / "nothing.png").read_bytes()))
+        page.get_by_text("dropped.png: an empty picture: found no ink in it").wait_for()
+        page.evaluate(drop, list(b"no image"))
+        page.get_by_text("dropped.png: not an image that this browser can read").wait_for()
+        assert (code_of(page) == held).all()
+        assert complaints == []
+
+
+def test_a_photograph_gives_its_middle(chromium: Browser, live: Path, tmp_path: Path) -> None:
+    file = seven("colours", tmp_path / "wide.png")
+    meant = picture(file, (3, 32, 32)).astype(float)
+    with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):
+        settle(page, "live")
+        script = "async (bytes) => [...await sketch.prepare(new Blob([Uint8Array.from(bytes)]), [3, 32, 32])]"
+        found = np.reshape(page.evaluate(script, list(file.read_bytes())), (3, 32, 32))
+        assert np.abs(found * 255 - meant).max() <= 2
+        assert complaints == []
+
+
+class Server(SimpleHTTPRequestHandler):
+    """One that calls every script UTF-8, as many do."""
+
+    def guess_type(self, path: object) -> str:
+        return "text/javascript; charset=utf-8" if str(path).endswith(".js") else super().guess_type(str(path))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_calls_scripts_utf_8_spoils_nothing(chromium: Browser, live: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(live))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = chromium.new_page()
+        try:
+            page.goto(f"http://127.0.0.1:{server.server_port}/mnist_cvae_3.html")
+            settle(page, "live")
+            assert_shows(page, model_of("mnist_cvae_3"))
+        finally:
+            page.close()
+            server.shutdown()
+
+
 @pytest.mark.parametrize("lacking", ["runtime", "WebAssembly"])
 def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
     chromium: Browser, live: Path, drawn: Path, runs: list[RunPage], lacking: str
@@ -239,7 +352,7 @@ def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
         page.locator(".labels label", has_text="3").click()
         hover(page, (7 + 0.5) / stage.SIDE, (2 + 0.5) / stage.SIDE)
         assert runs[0].explorer is not None
-        with Image.open(runs[0].explorer.folder / "map.png") as picture:
+        with Image.open(runs[0].explorer.folder / "map.webp") as picture:
             cells = np.asarray(picture.convert("RGB"), float)
         top, left = (3 * stage.SIDE + 2) * 28, 7 * 28
         expected = cells[top : top + 28, left : left + 28]

@@ -1,6 +1,7 @@
 """Exported networks against PyTorch, run by ONNX Runtime; what goes with them; the runtime for browsers."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -18,10 +19,11 @@ import torch
 from tests.conftest import PARAMS, Build, Noise
 
 import export as stage
-from atlas import runtime
+from atlas import onnx_export, runtime
 from atlas.errors import AtlasError
 from atlas.models.base import Shape
-from atlas.onnx_export import KEPT, export
+from atlas.onnx_export import NEAR, export, slim
+from atlas.show.packing import pack_network
 from atlas.store import save_model
 from atlas.training.optimisers import KEYS
 
@@ -73,17 +75,77 @@ def test_the_file_is_whole_valid_and_says_nothing_of_this_machine(make: Build) -
         export(make("cgan"), "discriminator")
 
 
-def test_weights_keep_so_many_bits_and_no_more(make: Build) -> None:
-    model = make("ae", latent_dim=3)
-    proto = onnx.load_from_string(export(model, "decoder"))
-    exact = {f"model.{name}": weights.detach().numpy() for name, weights in model.named_parameters()}
-    floats = [weights for weights in proto.graph.initializer if weights.data_type == onnx.TensorProto.FLOAT]
-    assert exact.keys() & {weights.name for weights in floats}
-    for weights in floats:
-        kept = onnx.numpy_helper.to_array(weights)
-        assert not (kept.reshape(-1).view(np.uint32) & ((1 << (23 - KEPT)) - 1)).any()
-        if weights.name in exact:
-            np.testing.assert_allclose(kept, exact[weights.name], rtol=2.0 ** -(KEPT + 1), atol=0)
+@pytest.mark.parametrize(("name", "part"), [("cvae", "decoder"), ("vae", "encoder"), ("cgan", "decoder")])
+def test_a_slim_network_says_the_same_in_fewer_digits(make: Build, name: str, part: str) -> None:
+    model = make(name, latent_dim=3).eval()
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(50) % 10
+    given = torch.randn(50, 3, generator=generator)
+    if part == "encoder":
+        given = torch.rand(50, *model.shape, generator=generator)
+    lean = slim(model, part, given, labels)
+    said, meant = (getattr(each, part.removesuffix("r"))(given, labels).detach() for each in (lean, model))
+    assert 0 < (said - meant).abs().max() <= NEAR
+    content = export(lean, part)
+    assert np.abs(run(content, given, labels) - meant.numpy()).max() < 1e-4
+    packed, whole = pack_network(content), pack_network(export(model, part))
+    assert len(packed["tensors"]) > len(whole["tensors"])
+    sizes = [len(found["frame"]) + len(found["weights"]) for found in (packed, whole)]
+    assert sizes[0] < 0.85 * sizes[1]
+
+
+def test_what_cannot_be_rounded_stays_exact(make: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_export, "BITS", range(1))
+    model = make("vae").eval()
+    assert slim(model, "decoder", torch.randn(9, model.latent_dim), torch.arange(9)) is model
+
+
+def unpacked(found: dict[str, Any]) -> bytes:
+    """The file, as the page's script puts it together."""
+    content = bytearray(gzip.decompress(found["frame"]))
+    planes = np.frombuffer(gzip.decompress(found["weights"]), np.uint8)
+    start = 0
+    for place, count, size, step in found["tensors"]:
+        parts = planes[start : start + size * count].reshape(size, count).astype(np.int64)
+        folded = sum(part << (8 * plane) for plane, part in enumerate(parts))
+        numbers = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
+        content[place : place + 4 * count] = (numbers * step).astype("<f4").tobytes()
+        start += size * count
+    assert start == len(planes)
+    return bytes(content)
+
+
+def test_a_packed_network_is_the_same_file(make: Build) -> None:
+    model = make("cvae", latent_dim=3).eval()
+    codes, labels = torch.randn(20, 3), torch.arange(20) % 10
+    for content in (export(model, "decoder"), export(slim(model, "decoder", codes, labels), "decoder")):
+        assert unpacked(pack_network(content)) == content
+
+
+@pytest.mark.parametrize(
+    ("values", "packs"),
+    [
+        (np.arange(-50, 50) * 0.375, True),
+        (np.zeros(100), True),
+        (np.full(100, -(2.0**22) + 1), True),
+        (np.full(100, 2.0**-80), True),
+        (np.r_[np.zeros(99), 1.1], False),
+        (np.r_[np.ones(99), 2.0**-30], False),
+        (np.r_[np.ones(99), np.inf], False),
+        (np.r_[np.ones(99), np.nan], False),
+        (np.r_[np.ones(99), -0.0], False),
+        (np.ones(20), False),
+    ],
+)
+def test_numbers_of_few_digits_are_packed_and_all_come_back(values: np.ndarray, packs: bool) -> None:
+    weights = onnx.numpy_helper.from_array(values.astype("<f4"), "weights")
+    node = onnx.helper.make_node("Identity", ["weights"], ["out"])
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, [len(values)])
+    graph = onnx.helper.make_graph([node], "graph", [], [out], [weights])
+    content = onnx.helper.make_model(graph).SerializeToString()
+    found = pack_network(content)
+    assert bool(found["tensors"]) == packs
+    assert unpacked(found) == content
 
 
 @pytest.fixture
@@ -132,7 +194,7 @@ def test_one_stage_exports_all_runs_or_those_that_are_named(
     assert lines[0].startswith("noise_cvae: decoder and encoder, ") and lines[0].endswith("(1 of 2)")
     assert lines[1].startswith("noise_gan: decoder, ") and lines[1].endswith("(2 of 2)")
     written = {path.relative_to(home / "outputs" / "onnx").as_posix() for path in home.glob("outputs/onnx/*/*")}
-    both = ("decoder.onnx", "explorer.json", "map.png")
+    both = ("decoder.onnx", "explorer.json", "map.webp")
     expected = {f"{run}/{name}" for run in ("noise_cvae", "noise_gan") for name in both}
     assert written == expected | {"noise_cvae/encoder.onnx"} and not gone.exists()
     # The same bytes whatever was exported before it.

@@ -133,6 +133,12 @@ def test_maps_of_all_labels_keep_the_corners(tmp_path: Path, channels: int, show
         assert np.subtract(end, start).tolist() == [(shown - 1) * 7 * scale] * 2
 
 
+def test_photographs_on_the_maps_of_all_labels_are_enlarged(tmp_path: Path) -> None:
+    images = noise(10, 5, 5, 3, 32, 32)
+    figures.latent_maps(tmp_path / "a.png", images, DIGITS, "run: maps")
+    assert find(read(tmp_path / "a.png"), images[0, 0, 0])[2] == 2
+
+
 def test_style_transfer_has_styles_in_columns_and_classes_in_rows(tmp_path: Path) -> None:
     originals, transfers = noise(5, 1, 8, 8, seed=1), noise(5, 3, 1, 8, 8, seed=2)
     figures.style_transfer(tmp_path / "a.png", originals, ["7"] * 5, transfers, DIGITS[:3], "run: styles")

@@ -1,6 +1,5 @@
 """The gallery: all that the runs wrote is in its folder, nothing else is needed, and it says what is missing."""
 
-import base64
 import csv
 import gzip
 import json
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 import imageio_ffmpeg
 import numpy as np
+import onnx
 import pytest
 import yaml
 from PIL import Image
@@ -29,7 +29,8 @@ from atlas.show import gallery
 from atlas.show.animations import load_frames
 from atlas.show.gallery_claims import Claim, Evidence, collect_claims
 from atlas.show.gallery_curves import BOTTOM, LEFT, RIGHT, TOP, panels
-from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges
+from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges, collect_sheets
+from atlas.show.packing import write_script
 
 
 @dataclass(frozen=True)
@@ -82,34 +83,37 @@ def write_film(path: Path, images: np.ndarray) -> None:
 
 
 def write_outputs(root: Path) -> None:
+    write_sheets(root)
     digits = (load_digits().images * 15.9).astype(np.uint8)
     outputs = root / "outputs"
     for number, (key, settings) in enumerate(RUNS.items()):
         samples, films, model = (outputs / kind / key for kind in ("samples", "animations", "models"))
         for folder in (samples, films, model, outputs / "metrics", outputs / "judges" / settings["dataset"]):
             folder.mkdir(parents=True, exist_ok=True)
-        captions = []
+        drawn = []
         for name, columns in (("losses", 3), ("samples", 8), ("map_9", 5), ("set_9", 5), ("set_10", 5)):
             rows = digits[number : number + 4 * columns].reshape(4, columns, 8, 8)
             Image.fromarray(rows.transpose(0, 2, 1, 3).reshape(32, columns * 8)).save(samples / f"{name}.png")
-            captions.append(
+            drawn.append(
                 {
                     "file": f"{name}.png",
                     "title": f"One {name.replace('_', ', label ')}",
                     "alt": f"Digits: {name} of {key}",
                 }
             )
-        (samples / "captions.json").write_text(json.dumps(captions))
+        (samples / "captions.json").write_text(json.dumps(drawn))
         (samples / "samples.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         (films / "all.gif").write_bytes(b"GIF89a")
         names = ["all"] if settings["model"] == "ae" else ["all", "label_3", "label_30"]
         for place, name in enumerate(names):
             enlarged = digits[place : place + 6].repeat(8, axis=1).repeat(8, axis=2)
             write_film(films / f"{name}.mp4", enlarged)
-        captions = [
+        captions: list[dict[str, Any]] = [
             {"file": f"{n}.mp4", "gif": f"{n}.gif", "title": f"Film of {n.replace('_', ' ')}", "alt": f"Film of {n}"}
             for n in names
         ]
+        if key == "mnist_cvae_2":
+            captions[0]["blocks"] = [[0, 0, 16, 16], [32, 0, 16, 16], [0, 32, 16, 24]]
         (films / "captions.json").write_text(json.dumps(captions))
         with (model / "history.csv").open("w", newline="") as file:
             rows_of_text = [["epoch", "step", "split", "distortion", "rate"]]
@@ -121,11 +125,30 @@ def write_outputs(root: Path) -> None:
             csv.writer(file).writerows(rows_of_text)
         labels = [""] if settings["model"] == "ae" else ["a", "b", "c"]
         frames = digits[number : number + 2 * len(labels) * 9].reshape(2, len(labels), 3, 3, 1, 8, 8)
-        np.savez(model / "frames.npz", steps=np.array([0, 9]), images=frames, labels=np.array(labels), kind="map")
+        kept = {"steps": np.array([0, 9]), "images": frames, "labels": np.array(labels), "kind": "map"}
+        codes, owners = np.zeros((2, 0, 2), np.float16), np.zeros(0, np.uint8)
+        np.savez(model / "frames.npz", **kept, codes=codes, code_labels=owners)
         write_networks(outputs / "onnx" / key, labels)
         (outputs / "metrics" / f"{key}.json").write_text(json.dumps(NUMBERS[key]))
         judge = {"test_accuracy": 0.98765, "test_images": 360, "dataset": settings["dataset"]}
         (outputs / "judges" / settings["dataset"] / "judge.json").write_text(json.dumps(judge))
+
+
+def network(scale: int) -> bytes:
+    """An ONNX file that gives 300 numbers."""
+    weights = onnx.numpy_helper.from_array(np.arange(-150, 150, dtype="<f4") * scale / 8, "weights")
+    node = onnx.helper.make_node("Identity", ["weights"], ["out"])
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, [300])
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "graph", [], [out], [weights])).SerializeToString()
+
+
+def write_sheets(root: Path) -> None:
+    """What stage side_by_side writes."""
+    folder = root / "outputs" / "side_by_side"
+    folder.mkdir(parents=True)
+    Image.fromarray((load_digits().images[0] * 15.9).astype(np.uint8)).save(folder / "digits.png")
+    caption = {"file": "digits.png", "title": "Style transfer on digits", "alt": "Three models beside one another"}
+    (folder / "captions.json").write_text(json.dumps([caption]))
 
 
 def write_networks(folder: Path, labels: list[str]) -> None:
@@ -134,18 +157,19 @@ def write_networks(folder: Path, labels: list[str]) -> None:
     about = {"shape": [1, 8, 8], "classes": labels, "conditional": len(labels) > 1, "latent_dim": 2, "side": 3}
     about |= {"centre": [0.0, 0.0], "spread": [1.0, 1.0], "order": [1, 0], "reach": 2.0, "images": []}
     (folder / "explorer.json").write_text(json.dumps(about))
-    (folder / "decoder.onnx").write_bytes(b"no network")
+    (folder / "decoder.onnx").write_bytes(network(1))
     if len(labels) > 1:
-        (folder / "encoder.onnx").write_bytes(b"nor this")
+        (folder / "encoder.onnx").write_bytes(network(2))
     shades = np.arange(len(labels) * 9, dtype=np.uint8).reshape(-1, 3) * 9
-    Image.fromarray(shades.repeat(8, axis=0).repeat(8, axis=1)).save(folder / "map.png")
+    Image.fromarray(shades.repeat(8, axis=0).repeat(8, axis=1)).save(folder / "map.webp", lossless=True)
 
 
 def build(root: Path, folder: Path, runtime: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """The gallery's files by their place in its folder."""
     runs = collect(root, RUNS)
     judges = collect_judges(root, [run.dataset for run in runs])
-    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime)
+    sheets = collect_sheets(root)
+    gallery.build(folder, runs, judges, collect_claims(root), CATALOGUE, "smoke", 7, runtime, sheets)
     return files(folder)
 
 
@@ -225,20 +249,41 @@ def copy(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_picture_and_film_is_copied_byte_for_byte_and_nothing_else(
+def test_every_picture_and_film_is_copied_pixel_for_pixel_and_nothing_else(
     root: Path, folder: Path, pages: dict[str, Page]
 ) -> None:
-    """But the losses, of which the page draws its own curves, and one label's map, which the explorer shows."""
-    written = [*(root / "outputs").glob("samples/*/s*.png"), *(root / "outputs").glob("animations/*/*.mp4")]
-    assert len(written) == 9 + 1 + 3 + 3
-    for path in written:
+    """But the losses, of which the page draws its own curves, and what the explorer or another film shows as well."""
+    drawn = list((root / "outputs").glob("samples/*/s*.png"))
+    films = list((root / "outputs").glob("animations/*/*.mp4"))
+    films = [path for path in films if not (path.parent.name == "mnist_cvae_2" and path.stem.startswith("label_"))]
+    assert (len(drawn), len(films)) == (9, 1 + 1 + 3)
+    for path in films:
         assert (folder / "media" / path.parent.name / path.name).read_bytes() == path.read_bytes()
+    for path in drawn:
+        with Image.open(path) as source, Image.open(folder / f"media/{path.parent.name}/{path.stem}.webp") as shown:
+            assert (np.asarray(source.convert("RGB")) == np.asarray(shown.convert("RGB"))).all()
     for key, page in pages.items():
-        shown = {attributes["src"] for tag in ("img", "video") for attributes, _ in page.all(tag)}
-        names = [path.name for path in written if path.parent.name == key]
-        assert shown == {f"media/{key}/{name}" for name in [*names, "explorer.png"]}
-    others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in written}
-    assert others == {"explorer.png", "thumbnail.png", "all.jpg", "label_3.jpg", "label_30.jpg"}
+        shown_there = {attributes["src"] for tag in ("img", "video") for attributes, _ in page.all(tag)}
+        names = [path.name for path in films if path.parent.name == key]
+        names += [f"{path.stem}.webp" for path in drawn if path.parent.name == key]
+        assert shown_there == {f"media/{key}/{name}" for name in [*names, "explorer.webp"]}
+    others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in films}
+    others -= {f"{path.stem}.webp" for path in drawn}
+    assert others == {"explorer.webp", "thumbnail.webp", "all.webp", "label_3.webp", "label_30.webp", "digits.webp"}
+
+
+def test_sheets_of_several_runs_stand_on_the_front_page(root: Path, page: Page, tmp_path: Path) -> None:
+    (shown,) = (a for a, _ in page.all("img") if str(a["src"]).startswith("media/side_by_side/"))
+    assert shown["src"] == "media/side_by_side/digits.webp" and shown["alt"] == "Three models beside one another"
+    assert collect_sheets(tmp_path, partial=True) == []
+    with pytest.raises(AtlasError, match="run `dvc repro side_by_side` first"):
+        collect_sheets(tmp_path)
+
+
+def test_a_film_of_all_labels_offers_each_of_its_parts(pages: dict[str, Page]) -> None:
+    choices = [(a["value"], words) for a, words in pages["mnist_cvae_2"].all("input") if a.get("name") == "part-0"]
+    assert choices == [("", "every label"), ("0 0 16 16", "a"), ("32 0 16 16", "b"), ("0 32 16 24", "c")]
+    assert [a["data-film"] for a, _ in pages["mnist_cvae_2"].all("figure") if "data-film" in a] == ["64 64"]
 
 
 def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, pages: dict[str, Page]) -> None:
@@ -247,59 +292,83 @@ def test_media_keep_their_captions_order_room_and_words(root: Path, page: Page, 
         assert attributes["alt"]
         if attributes.get("id") == "drawn":
             continue
-        with Image.open(root / "outputs" / "samples" / "digits_cvae_2" / Path(str(attributes["src"])).name) as image:
+        with Image.open(
+            root / "outputs" / "samples" / "digits_cvae_2" / f"{Path(str(attributes['src'])).stem}.png"
+        ) as image:
             assert (int(str(attributes["width"])), int(str(attributes["height"]))) == image.size
     for attributes, _ in last.all("video"):
         assert attributes["aria-label"]
         assert (attributes["width"], attributes["height"]) == ("64", "64")
         assert {"muted", "loop", "controls", "playsinline"} <= set(attributes)
         assert "autoplay" not in attributes and attributes["preload"] == "none"
-        assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".jpg")
+        assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".webp")
     shown = [Path(str(a["src"])).name for tag, a, _ in last.elements if tag in ("img", "video")][1:]
-    assert shown == ["samples.png", "set_9.png", "set_10.png", "all.mp4", "label_3.mp4", "label_30.mp4"]
+    assert shown == ["samples.webp", "set_9.webp", "set_10.webp", "all.mp4", "label_3.mp4", "label_30.mp4"]
     labels = [words for a, words in last.all("input") if str(a.get("name")).startswith("label-")]
     assert labels == ["9", "10", "3", "30"]
     shelves = [words for a, words in page.all("input") if a.get("name") == "shelf"]
     assert shelves == ["Samples", "Training"]
 
 
+def read_script(path: Path, variable: str) -> dict[str, Any]:
+    """What a script sets a variable to; its strings are one character a byte."""
+    text = path.read_bytes().decode("latin-1")
+    text = text.removeprefix(f"globalThis.{variable} = ").removesuffix(";\n")
+    # JSON allows no control characters in strings, other than JavaScript.
+    return json.loads(text, strict=False)
+
+
 def test_networks_and_their_runtime_are_scripts_that_only_set_a_variable(folder: Path) -> None:
-    def read(name: str, variable: str) -> dict[str, Any]:
-        return json.loads((folder / name).read_text().removeprefix(f"globalThis.{variable} = ").removesuffix(";\n"))
-
-    def unpacked(text: str) -> bytes:
-        return gzip.decompress(base64.b64decode(text))
-
-    networks = read("networks/mnist_cvae_2.js", "atlasNetworks")
-    # Every fourth byte, from the first, the second, the third, the fourth.
-    assert unpacked(networks["decoder"]) == b"nerotk wno"
-    assert unpacked(networks["encoder"]) == b"ntohri s"
-    assert set(read("networks/mnist_ae_2.js", "atlasNetworks")) == {"decoder", "images"}
-    runtime = read("assets/ort-binary.js", "atlasRuntime")
-    assert {name: unpacked(text) for name, text in runtime.items()} == {
+    networks = read_script(folder / "networks/mnist_cvae_2.js", "atlasNetworks")
+    for part, scale in (("decoder", 1), ("encoder", 2)):
+        found = networks[part]
+        frame = gzip.decompress(found["frame"].encode("latin-1"))
+        ((place, count, size, step),) = found["tensors"]
+        assert (count, size, step) == (300, 2, scale / 8)
+        whole = network(scale)
+        assert frame == whole[:place] + bytes(1200) + whole[place + 1200 :]
+        low, high = np.frombuffer(gzip.decompress(found["weights"].encode("latin-1")), np.uint8).reshape(2, 300)
+        assert (low + 256 * high.astype(int)).tolist() == [2 * n if n >= 0 else -2 * n - 1 for n in range(-150, 150)]
+    assert set(read_script(folder / "networks/mnist_ae_2.js", "atlasNetworks")) == {"decoder", "images"}
+    runtime = read_script(folder / "assets/ort-binary.js", "atlasRuntime")
+    assert {name: gzip.decompress(text.encode("latin-1")) for name, text in runtime.items()} == {
         name: RUNTIME[name] for name in ("module", "binary")
     }
     assert (folder / "assets" / "ort.wasm.min.js").read_bytes() == RUNTIME["script"]
 
 
+def test_every_byte_survives_a_script(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2 + b'\\n"\\'
+    write_script(tmp_path / "a" / "some.js", "some", {"bytes": content, "list": [1, 0.5], "in": {"x": "é"}})
+    found = read_script(tmp_path / "a" / "some.js", "some")
+    assert found == {"bytes": content.decode("latin-1"), "list": [1, 0.5], "in": {"x": "é"}}
+
+
+def test_a_file_that_is_no_network_is_named(copy: Path) -> None:
+    broken = copy / "outputs" / "onnx" / "mnist_ae_2" / "decoder.onnx"
+    broken.write_bytes(b"no network")
+    with pytest.raises(AtlasError, match=r"mnist_ae_2/decoder\.onnx is no ONNX network"):
+        build(copy, copy / "gallery", RUNTIME)
+
+
 def test_without_the_runtime_no_network_is_written(root: Path, tmp_path: Path) -> None:
     written = build(root, tmp_path / "gallery")
     assert not [name for name in written if name.startswith(("networks/", "assets/ort"))]
-    assert b"data-networks" not in written["mnist_ae_2.html"] and "media/mnist_ae_2/explorer.png" in written
+    assert b"data-networks" not in written["mnist_ae_2.html"] and "media/mnist_ae_2/explorer.webp" in written
 
 
 def test_posters_show_the_end_of_their_films_and_thumbnails_the_last_frame(root: Path, folder: Path) -> None:
     digits = (load_digits().images * 15.9).astype(np.uint8)
-    with Image.open(folder / "media" / "digits_cvae_2" / "label_30.jpg") as poster:
+    with Image.open(folder / "media" / "digits_cvae_2" / "label_30.webp") as poster:
         shown = np.asarray(poster.convert("L"), float)
     end, start = (digits[place].repeat(8, axis=0).repeat(8, axis=1).astype(float) for place in (2 + 5, 2))
     assert np.abs(shown - end).mean() < 5 < np.abs(shown - start).mean()
     frames = load_frames(root / "outputs" / "models" / "digits_cvae_2" / "frames.npz").images
-    with Image.open(folder / "media" / "digits_cvae_2" / "thumbnail.png") as thumbnail:
-        pixels = np.asarray(thumbnail)
+    with Image.open(folder / "media" / "digits_cvae_2" / "thumbnail.webp") as thumbnail:
+        pixels = np.asarray(thumbnail.convert("L"))
     assert pixels.shape == (2 * 8 + 1, 3 * 8 + 2)
     assert (pixels[:8, 9:17] == frames[-1, 1, 0, 1, 0]).all()
-    with Image.open(folder / "media" / "mnist_ae_2" / "thumbnail.png") as thumbnail:
+    with Image.open(folder / "media" / "mnist_ae_2" / "thumbnail.webp") as thumbnail:
         assert thumbnail.size == (3 * 8 + 2, 2 * 8 + 1)
 
 
@@ -382,7 +451,7 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
 ) -> None:
     for name, content in files(folder).items():
         if name.endswith((".html", ".css", ".js")) and not name.startswith(("assets/ort", "networks/")):
-            assert not re.search(rb"(https?:)?//[a-z]|@import|url\(|fetch\(|import\(", content), name
+            assert not re.search(rb"(https?:)?//[a-z]|@import|url\(|fetch\((?!address\))|import\(", content), name
     used = set()
     for each in (page, *pages.values()):
         ids = [attributes["id"] for _, attributes, _ in each.elements if "id" in attributes]

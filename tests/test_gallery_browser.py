@@ -110,6 +110,35 @@ def test_a_card_leads_to_its_run_and_films_play(chromium: Browser, folder: Path)
         assert complaints == []
 
 
+def test_a_label_alone_fills_the_room_of_its_film(chromium: Browser, folder: Path) -> None:
+    with opened(chromium, folder / "mnist_cvae_2.html") as (page, complaints):
+        film, part = page.locator("[data-film] video"), page.locator(".part")
+        assert film.count() == 1 and film.evaluate("film => film.controls")
+        page.locator("[data-film] label", has_text="c").last.click()
+        film.scroll_into_view_if_needed()
+        page.wait_for_function("film => film.currentTime > 0", arg=film.element_handle())
+        inner, outer = (
+            where.evaluate("e => [...['x', 'y', 'width', 'height'].map((side) => e.getBoundingClientRect()[side])]")
+            for where in (film, part)
+        )
+        # Of a film of 64 by 64 the part at 0, 32 of 16 by 24, but for the border.
+        scale = (outer[2] - 2) / 16
+        assert outer[3] - 2 == pytest.approx(24 * scale, abs=1)
+        assert inner[2] == pytest.approx(64 * scale, abs=1) and inner[3] == pytest.approx(64 * scale, abs=1)
+        assert inner[0] == pytest.approx(outer[0] + 1, abs=1) and inner[1] == pytest.approx(
+            outer[1] + 1 - 32 * scale, abs=1
+        )
+        assert page.evaluate(OVERFLOW) == 0 and not film.evaluate("film => film.controls")
+        button = page.locator("[data-film] > button")
+        assert button.inner_text() == "Pause"
+        button.press("Enter")
+        page.wait_for_function("film => film.paused", arg=film.element_handle())
+        assert button.inner_text() == "Play"
+        page.get_by_text("every label", exact=True).click()
+        assert film.evaluate("film => film.controls") and not button.is_visible()
+        assert complaints == []
+
+
 def test_a_reader_who_wants_no_motion_sees_posters(chromium: Browser, folder: Path) -> None:
     with opened(chromium, folder / "digits_cvae_2.html", reduced_motion="reduce") as (page, complaints):
         film = page.locator("video").first

@@ -5,6 +5,7 @@ import torch
 
 from atlas.album.album import Album
 from atlas.datasets import to_unit
+from atlas.files import whole_file
 from atlas.latent import encode_all
 from atlas.show import figures
 
@@ -59,6 +60,16 @@ def transfers(album: Album) -> None:
     chosen = album.sources
     codes = album.codes_of(chosen)
     images = np.stack([album.decode(codes, label) for label in album.labels], axis=1)
+    with whole_file(album.folder / "transfer.npz") as aside:
+        # For stage side_by_side, which sets models next to one another.
+        np.savez_compressed(
+            aside,
+            originals=album.images(chosen),
+            names=np.array(album.names_of(chosen)),
+            images=images,
+            classes=np.array(album.classes),
+            searched=np.array(not album.model.can("encode")),
+        )
     path, title = album.add(
         "transfer.png",
         f"Style transfer: the code of each test image, decoded with every label{album.searched}",

@@ -1,41 +1,23 @@
 """Animations of the training: the frames that the trainer kept, as MP4 films and as GIFs for pages without a player."""
 
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
 from atlas.errors import AtlasError
-from atlas.files import need, whole_file
-from atlas.show.page import (
-    INK,
-    PAPER,
-    QUIET,
-    Array,
-    Caption,
-    Label,
-    Tiles,
-    best_scale,
-    draw,
-    font,
-    grid,
-    thinned,
-    write_captions,
-)
+from atlas.files import need
+from atlas.show.drift import Drift
+from atlas.show.encoders import write_gif, write_mp4
+from atlas.show.film import Film
+from atlas.show.growing import Terms
+from atlas.show.page import Array, Caption, Tiles, best_scale, draw, grid, thinned, write_captions
 
-HOLD = 1.5  # seconds that the last frame stays
-GIF_BYTES = 3_000_000  # what a README's GIF may weigh
-GIF_COLOURS = {1: 32, 3: 128}  # by channels: fewer compress better
-MACRO_BLOCK = 16  # H.264 codes squares of this size: other dimensions would be padded or rescaled
-BLOCK_CELLS = 8  # cells a side of each block in the film of all labels
+BLOCK_CELLS = 9  # cells a side of each block in the film of all labels
+KEYS = ("steps", "images", "labels", "kind", "codes", "code_labels")
 GIF_BLOCK_CELLS = 4  # the same in its GIF, of which hardly a frame would be left otherwise
 
 
@@ -44,13 +26,17 @@ class Frames:
     """What frames.npz holds.
 
     `steps` int64 [F]; `images` uint8 [F, L, n, n, C, H, W], row 0 at the top; `labels`: L class names, or one empty
-    name when the model is unconditional; `kind`: "map" (over the latent space) or "samples" (n * n fixed codes).
+    name when the model is unconditional; `kind`: "map" (over the latent space) or "samples" (n * n fixed codes);
+    `codes` float16 [F, N, 2], where the codes of N held-out images lie in one plane, and `code_labels` uint8 [N], their
+    classes; N is 0 for a model that cannot encode.
     """
 
     steps: Array
     images: Array
     labels: list[str]
     kind: str
+    codes: Array
+    code_labels: Array
 
 
 def load_frames(path: Path) -> Frames:
@@ -62,10 +48,10 @@ def load_frames(path: Path) -> Frames:
     need(path, "train")
     try:
         with np.load(path, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in ("steps", "images", "labels", "kind")}
+            arrays = {name: held[name] for name in KEYS}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise AtlasError(f"{path} holds no frames of a training ({error}); train the run again") from error
-    steps, images, labels, kind = arrays["steps"], arrays["images"], arrays["labels"], arrays["kind"]
+    steps, images, labels, kind, codes, code_labels = (arrays[name] for name in KEYS)
     shape = images.shape
     for wrong, what in (
         (
@@ -80,50 +66,88 @@ def load_frames(path: Path) -> Frames:
             labels.dtype.kind != "U" or labels.shape != shape[1:2],
             f"labels are {labels.dtype} {list(labels.shape)}, not one name for each label of images {list(shape)}",
         ),
+        (
+            codes.dtype != np.float16 or codes.ndim != 3 or codes.shape[0] != shape[0] or codes.shape[2] != 2,
+            f"codes are {codes.dtype} {list(codes.shape)}, not float16 [frames, images, 2]",
+        ),
+        (
+            code_labels.dtype != np.uint8 or code_labels.shape != codes.shape[1:2],
+            f"code_labels are {code_labels.dtype} {list(code_labels.shape)}, not uint8, one for each of codes",
+        ),
         (str(kind) not in ("map", "samples"), f'kind is {str(kind)!r}, not "map" or "samples"'),
     ):
         if wrong:
             raise AtlasError(f"{path}: {what}; train the run again")
-    return Frames(steps, images, [str(label) for label in labels], str(kind))
+    return Frames(steps, images, [str(label) for label in labels], str(kind), codes, code_labels)
 
 
 def animate(
-    frames: Frames, folder: Path, run: str, fps: int = 10, progress: Callable[[str], object] | None = None
+    frames: Frames,
+    folder: Path,
+    run: str,
+    classes: Sequence[str],
+    terms: Terms,
+    fps: int = 10,
+    progress: Callable[[str], object] | None = None,
 ) -> list[Caption]:
     """Write the films of a training into `folder`, each as MP4 and GIF, and their captions.json.
 
-    all.mp4 shows every label in a block; for a conditional model label_0.mp4, label_1.mp4, ... show one each.
-    `fps` is in frames a second; `progress` is told the name of each film that is finished. Returns the captions.
+    all.mp4 shows every label in a block, beside the losses; its caption tells in "blocks" where each label's block
+    lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show one each. For
+    one that encodes, scatter.mp4 shows the codes of held-out images.
+
+    Args:
+        classes: every class's name; terms: the losses; fps: frames a second; progress: is told the name of each film
+            that is finished.
+
+    Returns:
+        the captions.
 
     Raises:
         AtlasError: if a film cannot be encoded.
     """
-    parts: list[tuple[str, int | None]] = [("all", None)]
-    if len(frames.labels) > 1:
-        parts += [(f"label_{number}", number) for number in range(len(frames.labels))]
+    films: list[tuple[str, Film, Film]] = []
+    sheet = Maps(frames, run, None, terms=terms)
+    several = len(frames.labels) > 1
+    small = Maps(frames, run, None, GIF_BLOCK_CELLS, 600, terms) if several else sheet
+    films.append(("all", sheet, small))
+    for label in range(len(frames.labels)) if several else ():
+        alone = Maps(frames, run, label)
+        films.append((f"label_{label}", alone, alone))
+    if frames.codes.shape[1]:
+        drift = Drift(frames.steps, frames.codes, frames.code_labels, classes, run, terms)
+        films.append(("scatter", drift, drift))
     captions = []
-    for name, label in parts:
-        film = Film(frames, run, label)
+    for name, film, gif in films:
         write_mp4(folder / f"{name}.mp4", film, fps)
-        whole = label is not None or len(frames.labels) == 1
-        write_gif(folder / f"{name}.gif", film if whole else Film(frames, run, None, GIF_BLOCK_CELLS, 600), fps)
-        captions.append({"file": f"{name}.mp4", "gif": f"{name}.gif", "title": film.title, "alt": film.alt})
+        write_gif(folder / f"{name}.gif", gif, fps)
+        caption: Caption = {"file": f"{name}.mp4", "gif": f"{name}.gif", "title": film.title, "alt": film.alt}
+        if film is sheet and several:
+            caption["blocks"] = sheet.blocks
+        captions.append(caption)
         if progress:
             progress(name)
     write_captions(folder, captions)
     return captions
 
 
-class Film:
-    """The pages of one animation: all the same size, in multiples of 16 pixels; `label` None shows all labels.
+class Maps(Film):
+    """What the model draws of the same codes, frame by frame; `label` None shows all labels.
 
     The film of all labels is about `wide` pixels wide and shows at most `most` cells a side of each.
     """
 
-    def __init__(self, frames: Frames, run: str, label: int | None, most: int = BLOCK_CELLS, wide: int = 1000) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        run: str,
+        label: int | None,
+        most: int = BLOCK_CELLS,
+        wide: int = 1000,
+        terms: Terms | None = None,
+    ) -> None:
         """Lay the page out; nothing is drawn before a frame is asked for."""
-        self.steps = frames.steps
-        self.channels = frames.images.shape[4]
+        self.coloured = frames.images.shape[4] == 3
         one = label is not None or len(frames.labels) == 1
         names = [frames.labels[label or 0]] if one else frames.labels
         cells = frames.images.shape[2]
@@ -143,144 +167,29 @@ class Film:
         what = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
         whose = f", label {names[0]}" if one and names[0] else "" if one else ", every label"
         self.title = f"{run}{whose}"
+        beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in terms)}" if terms else ""
         self.alt = (
-            f"Animation: {what} of {run}{whose}, in the course of training, step {self.steps[0]} to {self.steps[-1]}"
+            f"Animation: {what} of {run}{whose}, in the course of training, step {frames.steps[0]} to "
+            f"{frames.steps[-1]}{beside}"
         )
+        super().__init__(frames.steps.tolist(), self._tiles.size, terms)
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, frame: int) -> Array:
-        """The page of a frame: uint8 [H, W, 3]."""
+    @property
+    def blocks(self) -> list[list[int]]:
+        """Where the block of each label lies on a page: [left, top, width, height] in pixels."""
         top, left = self.corner
-        page = self._blank.copy()
+        corners = [self._tiles.corner(number) for number in range(len(self._blocks))]
+        return [[left + across, top + down, self._tiles.width, self._tiles.height] for down, across in corners]
+
+    def content(self, frame: int) -> Array:
         canvas = self._tiles.paint(self._block(frame, block) for block in self._blocks)
-        page.paste(Image.fromarray(canvas), (left, top))
+        if not self._captions:
+            return canvas
+        page = Image.fromarray(canvas)
         for caption in self._captions:
-            draw(page, caption, left, top)
-        text = f"step {self.steps[frame]} of {self.steps[-1]}"
-        size = self._text
-        draw(page, Label(left, size * 2.9, text, "ls", size, colour=QUIET))
-        # The bar moves evenly with the training, also where frames lie closer together at its beginning.
-        full = self._tiles.size[1]
-        done = round(full * self.steps[frame] / max(int(self.steps[-1]), 1))
-        page.paste((*INK,), (left, top - 8, left + done, top - 4))
+            draw(page, caption)
         return np.asarray(page)
-
-    @cached_property
-    def corner(self) -> tuple[int, int]:
-        """The (top, left) pixel where the pictures begin."""
-        width = self._blank.size[0]
-        return 2 * round((self._text * 3.3 + 12) / 2), (width - self._tiles.size[1]) // 4 * 2
-
-    @cached_property
-    def _text(self) -> int:
-        """Size of the text in pixels: large enough to read, small enough for the title to fit."""
-        width = self._tiles.size[1]
-        return max(11, min(20, int(20 * width / font(20, bold=True).getlength(self.title))))
-
-    @cached_property
-    def _blank(self) -> Image.Image:
-        """The page with everything on it that stays: the title and the track of the bar."""
-        height, width = self._tiles.size
-        size = self._text
-        top = 2 * round((size * 3.3 + 12) / 2)
-        across = _round_up(width + 16)
-        page = Image.new("RGB", (across, _round_up(top + height + 8)), (PAPER,) * 3)
-        left = (across - width) // 4 * 2
-        draw(page, Label(left, size * 1.45, self.title, "ls", size, bold=True))
-        page.paste((224, 224, 224), (left, top - 8, left + width, top - 4))
-        return page
 
     def _block(self, frame: int, block: int) -> Array:
         images = self._images[frame, block][self._shown][:, self._shown]
         return grid(images, self._gap, self._scale)
-
-
-def write_mp4(path: Path, film: Film, fps: int) -> None:
-    """Write H.264 that browsers play (yuv420p, index first), the last frame held.
-
-    Raises:
-        AtlasError: if ffmpeg fails.
-    """
-    last = len(film) - 1
-    order = [*range(len(film)), *[last] * round(HOLD * fps)]
-    height, width = film[0].shape[:2]
-    # The colour space is written down: a player must guess otherwise, and shows other colours where it guesses wrong.
-    convert = "scale=out_color_matrix=bt709:out_range=tv"
-    declare = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
-    options = {
-        "-vf": f"{convert},{declare}", "-c:v": "libx264", "-preset": "veryfast", "-crf": "27", "-pix_fmt": "yuv420p",
-        "-movflags": "+faststart", "-threads": "1", "-fflags": "+bitexact", "-flags:v": "+bitexact",
-    }  # fmt: skip
-    source = {"-f": "rawvideo", "-pix_fmt": "rgb24", "-s": f"{width}x{height}", "-r": f"{fps}", "-i": "-"}
-    with whole_file(path) as aside:
-        arguments = [part for pair in (*source.items(), *options.items()) for part in pair]
-        command = [_ffmpeg(), "-v", "error", "-y", *arguments, str(aside)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdin and process.stderr
-            # A broken pipe means that ffmpeg gave up: its words and exit status say why.
-            with suppress(BrokenPipeError):
-                for frame in order:
-                    process.stdin.write(film[frame].tobytes())
-                process.stdin.close()
-            words = process.stderr.read().decode(errors="replace").split("\n")
-        if process.returncode:
-            raise AtlasError(f"{path} could not be encoded: {words[0] or f'ffmpeg ended with {process.returncode}'}")
-
-
-def _ffmpeg() -> str:
-    try:
-        return get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise AtlasError("no ffmpeg was found; set IMAGEIO_FFMPEG_EXE to one that can encode H.264") from error
-
-
-def write_gif(path: Path, film: Film, fps: int, most: int = GIF_BYTES) -> None:
-    """Write a GIF that loops forever and weighs at most `most` bytes: frames are left out, evenly, until it does.
-
-    It takes as long as the MP4, its last frame is held too.
-    """
-    reduce = _reducer(film)
-    # Browsers slow down a GIF of more than 50 frames a second.
-    count = max(1, min(len(film), len(film) * 50 // fps))
-    with whole_file(path) as aside:
-        while True:
-            kept = thinned(len(film), count)
-            _write_gif(aside, film, kept, reduce, fps)
-            size = aside.stat().st_size
-            if size <= most or count <= 2:
-                return
-            count = max(2, min(count - 1, int(count * most / size)))
-
-
-def _write_gif(path: Path, film: Film, kept: Sequence[int], reduce: Callable[[Array], Image.Image], fps: int) -> None:
-    # In hundredths of a second, the unit of a GIF, rounded in sum and not one by one.
-    starts = [round(100 * frame / fps) for frame in (*kept, len(film))]
-    durations = [10 * (end - start) for start, end in pairwise(starts)]
-    durations[-1] += round(1000 * HOLD)
-    pages = (reduce(film[frame]) for frame in kept)
-    next(pages).save(path, save_all=True, append_images=pages, duration=durations, loop=0, optimize=True, disposal=1)
-
-
-def _reducer(film: Film) -> Callable[[Array], Image.Image]:
-    """From a page [H, W, 3] to an image of few colours: evenly spaced greys, or the colours of the later frames."""
-    colours = GIF_COLOURS[film.channels]
-    if film.channels == 3:
-        late = np.concatenate([film[len(film) // 2], film[len(film) - 1]])
-        palette = Image.fromarray(late).quantize(colours, method=Image.Quantize.FASTOCTREE)
-        return lambda page: Image.fromarray(page).quantize(palette=palette, dither=Image.Dither.NONE)
-
-    nearest = (np.arange(256) * (colours - 1) / 255).round().astype(np.uint8)
-    greys = np.linspace(0, 255, colours).round().astype(np.uint8).repeat(3).tobytes()
-
-    def reduce(page: Array) -> Image.Image:
-        image = Image.fromarray(nearest[page[..., 0]])
-        image.putpalette(greys)
-        return image
-
-    return reduce
-
-
-def _round_up(pixels: int) -> int:
-    return -(-pixels // MACRO_BLOCK) * MACRO_BLOCK

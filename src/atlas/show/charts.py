@@ -17,12 +17,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from atlas.files import whole_file
+from atlas.show.marks import COLOURS, MARKS
 from atlas.show.page import Array, font, write_png
 
-# Paul Tol's muted scheme, made to be told apart by colour-blind readers, and black for the tenth class. Ten are many:
-# classes whose colours are near for some readers differ in their marks.
-COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
-MARKS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
 DPI = 64  # a power of two: pixels / DPI * DPI is exact, so that every figure has just the size asked for
 INK = "#222222"
 QUIET = "#606060"

@@ -97,6 +97,7 @@ def build(
     scale: str,
     seed: int,
     runtime: Mapping[str, bytes] | None = None,
+    sheets: Sequence[Medium] = (),
 ) -> None:
     """Write the folder, whole or not at all; the same inputs give the same bytes.
 
@@ -110,6 +111,7 @@ def build(
         seed: as in params.yaml.
         runtime: the files of ONNX Runtime Web, "script", "module" and "binary"; without it the explorers show maps
             that were drawn beforehand.
+        sheets: pictures of several runs, for the front page.
 
     Raises:
         AtlasError: if something that the pages show cannot be read.
@@ -132,7 +134,7 @@ def build(
         "seed": seed,
     }
     with whole_folder(folder) as aside:
-        copy_media(runs, aside)
+        copy_media(runs, sheets, aside)
         _copy_assets(aside / "assets")
         explorers = {run.key: run.explorer for run in runs if run.explorer}
         if explorers and runtime:
@@ -154,6 +156,7 @@ def build(
                 for dataset in datasets
             },
             shelves=_shelves(runs),
+            sheets=sheets,
         ).dump(str(aside / "index.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
@@ -163,9 +166,17 @@ def build(
                 after=after,
                 panels=panels({run.key: run.history}),
                 explorer=run.explorer,
+                classes=_classes(run),
                 live=runtime is not None,
             )
             page.dump(str(aside / run.page), encoding="utf-8")
+
+
+def _classes(run: RunPage) -> list[str]:
+    """Return the names of the classes where they are known, else numbers."""
+    if run.explorer:
+        return list(run.explorer.about["classes"])
+    return [str(number) for number in range(max((len(film.blocks) for film in run.animations), default=0))]
 
 
 def _copy_assets(folder: Path) -> None:
@@ -228,6 +239,8 @@ def _shelves(runs: list[RunPage]) -> list[Shelf]:
                 name = Path(picture.file).stem.replace("_", " ")
                 shelves.setdefault(name, []).append((run, picture))
     shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]
+    drifts = [(run, film) for run in runs for film in run.animations[1:] if not numbered(film)]
+    shelves["codes in training"] = drifts
     found = []
     for name, items in shelves.items():
         titles = {medium.title for _, medium in items}

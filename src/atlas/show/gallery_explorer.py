@@ -1,11 +1,5 @@
-"""The latent explorer's files: a run's networks and the runtime that they need, as scripts that a page can load.
+"""The latent explorer's files: a run's networks and the runtime that they need, as scripts that a page can load."""
 
-Pages opened from disk cannot read other files but as scripts, styles, pictures and films: what is binary is compressed
-and becomes base64 in a script that sets a variable.
-"""
-
-import base64
-import gzip
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from atlas.errors import AtlasError
 from atlas.files import need
+from atlas.show.packing import pack, pack_network, write_script
 
 KEYS = ("shape", "classes", "conditional", "latent_dim", "centre", "spread", "order", "side", "reach", "images")
 
@@ -35,7 +32,7 @@ class Explorer:
     @property
     def picture(self) -> str:
         """Address of the map that was drawn beforehand."""
-        return f"media/{self.run}/explorer.png"
+        return f"media/{self.run}/explorer.webp"
 
     @property
     def encodes(self) -> bool:
@@ -60,7 +57,7 @@ def read(folder: Path) -> Explorer:
     """
     path = need(folder / "explorer.json", "export")
     need(folder / "decoder.onnx", "export")
-    need(folder / "map.png", "export")
+    need(folder / "map.webp", "export")
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -75,36 +72,21 @@ def write_explorer(explorer: Explorer, gallery: Path, live: bool) -> None:
     """Write a run's drawn map into the gallery, and its networks where there is a runtime for them."""
     picture = gallery / explorer.picture
     picture.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(explorer.folder / "map.png", picture)
+    shutil.copyfile(explorer.folder / "map.webp", picture)
     if live:
         parts = [path for part in ("decoder", "encoder") if (path := explorer.folder / f"{part}.onnx").exists()]
-        content = {path.stem: pack(planes(path.read_bytes()), level=1) for path in parts}
-        _write_script(gallery / explorer.script, "atlasNetworks", {**content, "images": explorer.about["images"]})
+        content = {path.stem: _packed(path) for path in parts}
+        write_script(gallery / explorer.script, "atlasNetworks", {**content, "images": explorer.about["images"]})
+
+
+def _packed(path: Path) -> dict[str, Any]:
+    try:
+        return pack_network(path.read_bytes())
+    except DecodeError:
+        raise AtlasError(f"{path} is no ONNX network; run `dvc repro export` again") from None
 
 
 def write_runtime(runtime: Mapping[str, bytes], assets: Path) -> None:
     """Write ONNX Runtime Web: its script as it is, its WebAssembly and the module that starts it packed."""
     (assets / "ort.wasm.min.js").write_bytes(runtime["script"])
-    content = {name: pack(runtime[name]) for name in ("module", "binary")}
-    _write_script(assets / "ort-binary.js", "atlasRuntime", content)
-
-
-def _write_script(path: Path, variable: str, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"globalThis.{variable} = {json.dumps(content)};\n", encoding="utf-8")
-
-
-def planes(content: bytes) -> bytes:
-    """Return every fourth byte from the first, then from the second, and so on.
-
-    Of float32 weights the bytes that hold the exponents, nearly all alike, then lie together, and compress.
-    """
-    return b"".join(content[start::4] for start in range(4))
-
-
-def pack(content: bytes, level: int = 6) -> str:
-    """Return gzip of the content as base64; the same content gives the same text.
-
-    `level`: what gzip takes time for; weights hardly gain from more than 1, which is ten times as fast as 6.
-    """
-    return base64.b64encode(gzip.compress(content, level, mtime=0)).decode("ascii")
+    write_script(assets / "ort-binary.js", "atlasRuntime", {name: pack(runtime[name]) for name in ("module", "binary")})

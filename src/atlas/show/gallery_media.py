@@ -2,47 +2,76 @@
 
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image
 
 from atlas.errors import AtlasError
 from atlas.show.animations import Frames, load_frames
-from atlas.show.gallery_outputs import RunPage
-from atlas.show.page import Array, grid, thinned, write_png
+from atlas.show.gallery_outputs import Medium, RunPage
+from atlas.show.page import Array, grid, thinned
+
+LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 40, "method": 3}
+"""How WebP is written pixel by pixel: more effort gains a few hundredths."""
+POSTER_QUALITY = 70
 
 
-def copy_media(runs: list[RunPage], folder: Path) -> None:
-    """Fill folder/media/ with all that the runs' pages show.
+def copy_media(runs: list[RunPage], sheets: Sequence[Medium], folder: Path) -> None:
+    """Fill folder/media/ with all that the runs' pages show, and with the sheets of several runs.
 
     Raises:
         AtlasError: if a film or the frames of a run cannot be read.
     """
+    for sheet in sheets:
+        (folder / sheet.address).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(sheet.source, folder / sheet.address)
     for run in runs:
         for medium in (*run.pictures, *run.animations):
             target = folder / medium.address
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(medium.source, target)
             if medium.film:
+                shutil.copyfile(medium.source, target)
                 write_poster(medium.source, folder / medium.poster)
+            else:
+                write_picture(medium.source, target)
         if run.frames:
-            write_png(folder / run.thumbnail, thumbnail(load_frames(run.frames)))
+            Image.fromarray(thumbnail(load_frames(run.frames))).save(folder / run.thumbnail, **LOSSLESS)
+
+
+def write_picture(source: Path, target: Path) -> None:
+    """Write a PNG again as WebP, pixel by pixel.
+
+    Raises:
+        AtlasError: if the picture cannot be read.
+    """
+    try:
+        with Image.open(source) as image:
+            image.convert("RGB").save(target, **LOSSLESS)
+    except OSError as error:
+        raise AtlasError(f"{source} cannot be read as PNG: {error}") from None
 
 
 def write_poster(film: Path, target: Path) -> None:
-    """Write the picture at a film's end, where the training has arrived, as JPEG.
+    """Write the picture at a film's end, where the training has arrived, as WebP.
 
     Raises:
         AtlasError: if the film cannot be read.
     """
     quiet = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-threads", "1"]
-    exact = ["-fflags", "bitexact", "-flags", "bitexact", "-map_metadata", "-1"]
-    end = ["-sseof", "-0.5", "-i", str(film), "-update", "1", "-q:v", "6"]
-    done = subprocess.run([*quiet, *end, *exact, "-y", str(target)], capture_output=True, text=True)
-    if done.returncode or not target.exists():
-        reason = (done.stderr.splitlines() or ["no picture in it"])[0]
-        raise AtlasError(f"{film} cannot be read as MP4: {reason}")
+    end = ["-sseof", "-0.5", "-i", str(film), "-update", "1"]
+    with tempfile.TemporaryDirectory() as aside:
+        picture = Path(aside) / "poster.png"
+        done = subprocess.run([*quiet, *end, "-y", str(picture)], capture_output=True, text=True)
+        if done.returncode or not picture.exists():
+            reason = (done.stderr.splitlines() or ["no picture in it"])[0]
+            raise AtlasError(f"{film} cannot be read as MP4: {reason}")
+        with Image.open(picture) as image:
+            image.convert("RGB").save(target, quality=POSTER_QUALITY, method=4)
 
 
 def thumbnail(frames: Frames) -> Array:

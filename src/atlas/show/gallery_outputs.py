@@ -22,8 +22,12 @@ from atlas.training.duel import WON, won_since
 
 LEFT_OUT = {"losses.png"}
 """Pictures that the page has in another form: its own curves."""
+LABEL_FILMS = "label_"
+"""How the films of one label each begin, which the film of every label shows as well, a part of it enlarged."""
 LABEL_MAPS = "map_"
 """How the maps of one label each begin, which a run's explorer shows as well."""
+SUFFIXES = {".png": ".webp", ".mp4": ".mp4"}
+"""What the gallery shows, and what it keeps it as: WebP without loss is three quarters of a PNG."""
 MIN_WIDTH = 480
 """Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
 
@@ -39,6 +43,8 @@ class Medium:
     height: int
     title: str
     alt: str
+    blocks: Sequence[tuple[int, int, int, int]] = ()
+    """Parts of a film that may be shown alone, one a label: left, top, width, height in pixels."""
 
     @property
     def file(self) -> str:
@@ -51,7 +57,7 @@ class Medium:
     @property
     def poster(self) -> str:
         """Address of the picture that stands for a film until it plays."""
-        return self.address.removesuffix(".mp4") + ".jpg"
+        return self.address.removesuffix(".mp4") + ".webp"
 
     @property
     def shown_width(self) -> int:
@@ -85,7 +91,7 @@ class RunPage:
 
     @property
     def thumbnail(self) -> str:
-        return f"media/{self.key}/thumbnail.png"
+        return f"media/{self.key}/thumbnail.webp"
 
     @property
     def lost_since(self) -> int | None:
@@ -110,8 +116,10 @@ class RunPage:
 
     @property
     def films(self) -> list["Series"]:
-        """The animation of all labels, and those of one label each in one series."""
-        return [Series(media) for media in (self.animations[:1], self.animations[1:]) if media]
+        """The animations, in order; those of one label each in one series."""
+        alone = [film for film in self.animations if numbered(film) == LABEL_FILMS]
+        others = [Series([film]) for film in self.animations if film not in alone]
+        return [*others[:1], *([Series(alone)] if alone else []), *others[1:]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 settings=settings,
                 numbers=_numbers(metrics) if metrics in there else {},
                 pictures=[picture for picture in shown if not (explorer and numbered(picture) == LABEL_MAPS)],
-                animations=_media(animations, f"animate@{key}") if animations in there else (),
+                animations=_films(animations, f"animate@{key}") if animations in there else (),
                 history=_history(history) if history in there else {},
                 frames=frames if frames.exists() else None,
                 explorer=explorer,
@@ -198,10 +206,27 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
     return judges
 
 
+def collect_sheets(root: Path, partial: bool = False) -> list[Medium]:
+    """Read the pictures of several runs that stage side_by_side drew.
+
+    Raises:
+        AtlasError: naming the file that is missing or cannot be read.
+    """
+    folder = root / "outputs" / "side_by_side"
+    return [] if partial and not folder.exists() else _media(need(folder, "side_by_side"), "side_by_side")
+
+
 def numbered(picture: Medium) -> str:
     """Return the file's name up to the number that ends it, or nothing where none does."""
     stem = Path(picture.file).stem
     return stem.rstrip("0123456789") if stem[-1:].isdigit() else ""
+
+
+def _films(folder: Path, stage: str) -> list[Medium]:
+    films = _media(folder, stage)
+    if not any(film.blocks for film in films):
+        return films
+    return [film for film in films if numbered(film) != LABEL_FILMS]
 
 
 def _media(folder: Path, stage: str) -> list[Medium]:
@@ -218,18 +243,19 @@ def _media(folder: Path, stage: str) -> list[Medium]:
         media.append(
             Medium(
                 source=path,
-                address=f"media/{folder.name}/{path.name}",
+                address=f"media/{folder.name}/{path.with_suffix(SUFFIXES[path.suffix]).name}",
                 width=width,
                 height=height,
                 title=caption["title"],
                 alt=caption["alt"],
+                blocks=[tuple(block) for block in caption.get("blocks", ())],
             )
         )
     return media
 
 
 def _size(path: Path) -> tuple[int, int]:
-    if path.suffix not in (".png", ".mp4"):
+    if path.suffix not in SUFFIXES:
         raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
     try:
         if path.suffix == ".png":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -18,7 +18,7 @@ INK = (34, 34, 34)
 QUIET = (96, 96, 96)
 
 Array = np.ndarray
-Caption = dict[str, str]
+Caption = dict[str, Any]
 
 
 class Label(NamedTuple):

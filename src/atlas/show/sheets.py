@@ -121,6 +121,9 @@ def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, a
     images = images[:, shown][:, :, shown]
     columns = min(len(images), 5)
     gap, scale = _measure(columns * len(shown), images.shape[-1])
+    if images.shape[-3] == 3:
+        # Photographs of 32 pixels cannot be read at their own size, as digits can.
+        gap = scale = max(scale, 2)
     blocks = [grid(block, gap, scale) for block in images]
     height, width = blocks[0].shape[:2]
     size = text_size(width * columns)

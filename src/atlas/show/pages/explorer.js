@@ -56,6 +56,19 @@ function run(session, name, data, shape, labels) {
 const decode = (codes, labels) => run(explorer.decoder, "codes", codes, [explorer.latent_dim], labels);
 const encode = (images, labels) => run(explorer.encoder, "images", images, explorer.shape, labels);
 
+// The page says so while it computes.
+let busy = 0;
+async function during(work) {
+  busy++;
+  explorer.part.dataset.drawing = "yes";
+  try {
+    return await work();
+  } finally {
+    busy--;
+    if (!busy) delete explorer.part.dataset.drawing;
+  }
+}
+
 // What is to be drawn is drawn once the image before it is there; of several wishes the last counts.
 let wanted = false, drawing = false;
 async function draw() {
@@ -63,18 +76,18 @@ async function draw() {
   wanted = true;
   if (drawing) return;
   drawing = true;
-  explorer.part.dataset.drawing = "yes";
-  try {
-    while (wanted) {
-      wanted = false;
-      if (explorer.live) paint(picture, await decode(explorer.code.slice(), [explorer.label]));
-      else paintDrawn(picture, explorer.label);
-      if (!wanted) await drawStyles();
+  await during(async () => {
+    try {
+      while (wanted) {
+        wanted = false;
+        if (explorer.live) paint(picture, await decode(explorer.code.slice(), [explorer.label]));
+        else paintDrawn(picture, explorer.label);
+        if (!wanted) await drawStyles();
+      }
+    } finally {
+      drawing = false;
     }
-  } finally {
-    drawing = false;
-    delete explorer.part.dataset.drawing;
-  }
+  });
 }
 const styles = [...explorer.part.querySelectorAll(".styles canvas")];
 async function drawStyles() {
@@ -86,14 +99,12 @@ async function drawStyles() {
   styles.forEach((canvas, label) => paint(canvas, images, label * channels * rows * columns));
 }
 
-// The map, row by row so that the pointer is heeded meanwhile; where it is the drawn one, that is taken.
+// The map, row by row so that the pointer is heeded meanwhile.
 let version = 0;
 async function drawMap() {
   const mine = ++version;
   const [a, b] = explorer.axes;
-  const rest = explorer.code.every((value, i) => i === a || i === b || Math.abs(value - explorer.centre[i]) < 1e-6);
-  const first = explorer.order.slice(0, 2).every((axis, i) => axis === explorer.axes[i]);
-  if (!explorer.live || (rest && first)) {
+  if (!explorer.live) {
     const top = explorer.label * explorer.side * rows;
     map.getContext("2d").drawImage(sprite, 0, top, map.width, map.height, 0, 0, map.width, map.height);
     return;
@@ -206,30 +217,54 @@ find("#random").addEventListener("click", () => {
   else move(Math.random(), Math.random());
 });
 
-// What is binary comes as base64, all but the test images compressed.
+// What is binary comes as a string of a character a byte, compressed; test images as base64.
+const letters = new Map([...new TextDecoder("windows-1252").decode(Uint8Array.from({ length: 256 }, (_, i) => i))].map((letter, i) => [letter.charCodeAt(0), i]));
 function bytes(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const letters = atob(text);
-  const found = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
+  const found = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    found[i] = code < 128 ? code : letters.get(code);
+  }
   return found;
 }
 async function unpack(text) {
   const plain = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(plain).arrayBuffer());
 }
-async function network(text) {
-  // Its bytes lie in four planes: every fourth from the first, then from the second, and so on.
-  const planes = await unpack(text), content = new Uint8Array(planes.length);
-  for (let start = 0, next = 0; start < 4; start++) {
-    for (let i = start; i < content.length; i += 4) content[i] = planes[next++];
+async function network({ frame, weights, tensors }) {
+  // The weights lie apart: of each tensor the lowest bytes of all its whole numbers, then the next; even numbers stand
+  // for those from zero up, odd ones for those below.
+  const [content, planes] = [await unpack(frame), await unpack(weights)];
+  const view = new DataView(content.buffer);
+  let start = 0;
+  for (const [place, count, size, step] of tensors) {
+    for (let i = 0; i < count; i++) {
+      let number = 0;
+      for (let plane = size - 1; plane >= 0; plane--) number = 256 * number + planes[start + plane * count + i];
+      view.setFloat32(place + 4 * i, (number % 2 ? -(number + 1) / 2 : number / 2) * step, true);
+    }
+    start += size * count;
   }
   return ort.InferenceSession.create(content);
 }
-// Test images: one is picked, its code found, and the code decoded.
+// An image, of the test set or a person's own: its code is found, and that decoded.
+async function look(image, label, words) {
+  if (explorer.conditional) {
+    explorer.label = label;
+    find(`.labels input[value="${label}"]`).checked = true;
+  }
+  const canvas = find("#original canvas");
+  find("#original").hidden = false;
+  paint(canvas, image);
+  canvas.setAttribute("aria-label", words);
+  find("#original figcaption").textContent = `${words}; beside it, its code decoded`;
+  explorer.held = true;
+  find("#marker").classList.add("held");
+  await during(async () => set(await encode(image, [label])));
+}
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
-    const image = Float32Array.from(bytes(pixels), (byte) => byte / 255);
+    const image = Float32Array.from(atob(pixels), (letter) => letter.charCodeAt(0) / 255);
     const button = document.createElement("button"), canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [columns, rows];
     button.type = "button";
@@ -237,30 +272,70 @@ function offer(images) {
     button.setAttribute("aria-pressed", "false");
     button.append(canvas);
     paint(canvas, image);
-    button.addEventListener("click", async () => {
+    button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
-      if (explorer.conditional) {
-        explorer.label = label;
-        find(`.labels input[value="${label}"]`).checked = true;
-      }
-      find("#original").hidden = false;
-      paint(find("#original canvas"), image);
-      find("#original canvas").setAttribute("aria-label", `The picked test image, label ${explorer.classes[label]}`);
-      explorer.held = true;
-      find("#marker").classList.add("held");
-      set(await encode(image, [label]));
+      return look(image, label, `The test image, label ${explorer.classes[label]}`);
     });
     return button;
   });
-  find(".picks div").replaceChildren(...buttons);
+  find(".picks .tests").replaceChildren(...buttons);
 }
 
+// A person's own image, from a button or dropped anywhere on the explorer.
+const own = { image: null, name: "", label: find(".own select"), file: find(".own input"), said: find(".own [role=status]") };
+async function bestLabel(image) {
+  // Of a conditional model the code depends on the label: the one whose reconstruction is nearest is taken.
+  const labels = explorer.classes.map((_, label) => label), size = image.length;
+  const images = new Float32Array(labels.length * size);
+  for (const label of labels) images.set(image, label * size);
+  const rebuilt = await decode(await encode(images, labels), labels);
+  const errors = labels.map((label) => image.reduce((sum, value, i) => sum + (value - rebuilt[label * size + i]) ** 2, 0));
+  return errors.indexOf(Math.min(...errors));
+}
+async function lookAtOwn() {
+  find(".picks [aria-pressed=true]")?.setAttribute("aria-pressed", "false");
+  const asked = own.label?.value ?? "";
+  const label = !explorer.conditional ? 0 : asked === "" ? await bestLabel(own.image) : Number(asked);
+  await look(own.image, label, "Your image as the network sees it");
+  const read = explorer.conditional ? `: ${asked === "" ? "reconstructed best" : "taken"} as ${explorer.classes[label]}` : "";
+  own.said.textContent = `${own.name}${read}`;
+}
+async function take(file) {
+  if (!explorer.encoder || !file) return;
+  try {
+    own.image = await sketch.prepare(file, explorer.shape);
+    own.name = file.name;
+  } catch (error) {
+    own.said.textContent = `${file.name}: ${error.message}`;
+    return;
+  }
+  await lookAtOwn();
+}
+own.file?.addEventListener("change", () => during(() => take(own.file.files[0])));
+own.label?.addEventListener("change", () => { if (own.image) during(lookAtOwn); });
+for (const event of ["dragover", "drop"]) {
+  explorer.part.addEventListener(event, (dropped) => {
+    if (!own.file || !dropped.dataTransfer?.types.includes("Files")) return;
+    dropped.preventDefault();
+    explorer.part.classList.toggle("over", event === "dragover");
+    const file = dropped.dataTransfer.files[0];
+    if (event === "drop") during(() => take(file));
+  });
+}
+explorer.part.addEventListener("dragleave", () => explorer.part.classList.remove("over"));
+
 // The start: the drawn map at once; then, unless something is missing, the networks.
-const load = (address) => new Promise((resolve, reject) => {
-  const script = document.createElement("script");
-  [script.src, script.onload, script.onerror] = [address, resolve, () => reject(new Error(`${address} cannot be read`))];
-  document.head.append(script);
-});
+async function load(address) {
+  // A server may say that all scripts are UTF-8, which counts for more than what is said here; from disk nobody does.
+  const type = "text/javascript;charset=windows-1252";
+  const source = location.protocol === "file:" ? address : URL.createObjectURL(new Blob([await (await fetch(address)).arrayBuffer()], { type }));
+  await new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.charset = "windows-1252";
+    [script.src, script.onload, script.onerror] = [source, resolve, () => reject(new Error(`${address} cannot be read`))];
+    document.head.append(script);
+  });
+}
 async function start() {
   const { networks, runtime } = explorer.part.dataset;
   sprite.setAttribute("aria-hidden", "true"); // The map shows it, and says so.
@@ -292,5 +367,6 @@ async function start() {
   for (const part of explorer.part.querySelectorAll(".live")) part.hidden = false;
   state("live", "The run's trained network computes each image in this browser.");
   draw();
+  drawMap();
 }
 addEventListener("load", start);

@@ -7,12 +7,14 @@ const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const playing = new Set();
 const seen = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
-    if (isIntersecting && !still && !target.dataset.stopped) {
-      playing.add(target);
-      target.play().catch(() => {});
+    // Of a film of which a part is shown, most lies out of sight: its frame counts.
+    const film = target.querySelector("video") ?? target;
+    if (isIntersecting && !still && !film.dataset.stopped) {
+      playing.add(film);
+      film.play().catch(() => {});
     } else if (!isIntersecting) {
-      playing.delete(target);
-      target.pause();
+      playing.delete(film);
+      film.pause();
     }
   }
 }, { threshold: 0.3 });
@@ -20,7 +22,7 @@ for (const film of all("video")) {
   film.addEventListener("pause", () => { if (playing.has(film)) film.dataset.stopped = "yes"; });
   film.addEventListener("play", () => { playing.add(film); delete film.dataset.stopped; });
 }
-for (const film of all("video")) seen.observe(film);
+for (const film of all("video")) seen.observe(film.closest(".part") ?? film);
 
 // Filters: nothing picked means everything.
 const filters = document.getElementById("filters");
@@ -43,6 +45,28 @@ for (const choice of all("[data-choice]")) {
   choice.addEventListener("change", ({ target }) => {
     for (const option of all("[data-option]", choice)) option.hidden = option.dataset.option !== target.value;
   });
+}
+
+// A film whose parts may be shown alone: the chosen one is enlarged; its controls are out of sight then, so a button
+// stands in for them.
+for (const card of all("[data-film]")) {
+  const film = card.querySelector("video"), part = card.querySelector(".part"), button = card.querySelector("button");
+  const [width, height] = card.dataset.film.split(" ").map(Number);
+  card.addEventListener("change", ({ target }) => {
+    const alone = target.value !== "";
+    const [left, top, across, down] = alone ? target.value.split(" ").map(Number) : [0, 0, width, height];
+    part.style.cssText = alone ? `aspect-ratio: ${across} / ${down}; max-width: ${3 * across}px` : "";
+    film.style.width = alone ? `${(100 * width) / across}%` : "";
+    film.style.marginLeft = alone ? `${(-100 * left) / across}%` : "";
+    film.style.marginTop = alone ? `${(-100 * top) / across}%` : "";
+    part.classList.toggle("alone", alone);
+    film.controls = !alone;
+    button.hidden = !alone;
+  });
+  const tell = () => { button.textContent = film.paused ? "Play" : "Pause"; };
+  for (const event of ["play", "pause"]) film.addEventListener(event, tell);
+  button.addEventListener("click", () => { if (film.paused) film.play(); else film.pause(); });
+  tell();
 }
 
 // The table: first the better end of a column, then the other; a measure that does not apply always comes last.
