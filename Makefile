@@ -61,7 +61,7 @@ lint: env ## ruff (lint and format) and mypy
 	mypy
 
 test: env lint ## the tests (about 20 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
-	pytest
+	pytest -n auto --maxprocesses 4 --dist loadfile
 
 format: env ## ruff: mend what can be mended
 	ruff check --fix .
