@@ -75,8 +75,10 @@ def read_metrics(run: str) -> dict[str, float | int]:
 def read_imagenet(run: str) -> dict[str, float | int]:
     """Read what `src/imagenet.py` measured of a run's present network; nothing where it has not."""
     about = read_json(RESULTS / "imagenet.json", "nothing: it comes with the repository").get(run, {})
+    if not about:
+        return {}
     weights = need(Path("outputs/models") / run / "weights.safetensors", f"train@{run}").read_bytes()
-    return about["measures"] if about.get("of") == hashlib.sha256(weights).hexdigest() else {}
+    return about["measures"] if about["of"] == hashlib.sha256(weights).hexdigest() else {}
 
 
 def read_each(run: str) -> dict[str, np.ndarray]:

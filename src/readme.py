@@ -1,30 +1,26 @@
-"""Bring the README's results table and pictures up to date with `results/` and `outputs/`."""
+"""Bring the README's tables and pictures up to date with `results/` and `outputs/`."""
 
 import argparse
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
-
-from PIL import Image, ImageSequence
 
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_file
 from atlas.show.gain import gain
+from atlas.show.shown import SHOWN, thin
 from atlas.show.variances import estimator_variances
-from restyle import restyle
 
 README = Path("README.md")
 PICTURES = Path("results/pictures")
-SHOWN = {
-    "transfer_cvae.png": "outputs/samples/mnist_cvae_8/transfer.png",
-    "transfer_cvae_gan.png": "outputs/samples/mnist_cvae_gan_8/transfer.png",
-    "transfer_cgan.png": "outputs/samples/mnist_cgan/transfer.png",
-    "training.gif": "outputs/animations/mnist_cvae_2/label_3.gif",
-}
+SPEED = Path("results/speed.md")
+GPU = Path("results/gpu")
+"""Brought home by `src/away.py unpack`, where there is a GPU to be had."""
 RESTYLED = "mnist_cvae_gan_8"
 """The run that redraws three.png, a person's own digit, in every label."""
-GIF_BYTES = 3_000_000
 SWEEP = Path("results/sweep.md")
 """Of src/sweep.py, which is no stage: who has made no sweep has none."""
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
@@ -36,20 +32,47 @@ def main() -> None:
     text = need(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
     for name in ("table", "claims", "seeds"):
         text = put(text, name, need(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
+    # No stage's: a person makes it now and then, with `make bench`.
+    text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
+    for name, content in gpu().items():
+        text = put(text, name, content)
     if SWEEP.exists():
         text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
     with whole_file(README) as aside:
         aside.write_text(text, encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, source in SHOWN.items():
+        if (GPU / "pictures" / name).exists():
+            shutil.copyfile(GPU / "pictures" / name, PICTURES / name)
+            continue
         stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
         copy = thin if name.endswith(".gif") else shutil.copyfile
         copy(need(Path(source), stage), PICTURES / name)
     gain(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
     metrics = json.loads(need(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
     estimator_variances(PICTURES / "estimator_variance.png", metrics)
-    restyle(RESTYLED, PICTURES / "three.png", PICTURES / "restyled.png")
+    own, styles = PICTURES / "three.png", PICTURES / "restyled.png"
+    # As the README's reader does it.
+    if subprocess.run([sys.executable, "src/restyle.py", RESTYLED, own, "--output", styles], check=False).returncode:
+        raise AtlasError(f"{styles} was not made (see above)")
     print(f"README.md: tables, claims and {len(SHOWN) + 3} pictures")
+
+
+def gpu() -> dict[str, str]:
+    """Return what the README shows of scale `gpu`, by the name of its place: nothing where nothing came home."""
+    if not (GPU / "table.md").exists():
+        return dict.fromkeys(("gpu", "gpu claims", "gpu pictures"), "")
+    table, claims, seeds, made = (
+        (GPU / f"{name}.md").read_text(encoding="utf-8") for name in ("table", "claims", "seeds", "conditions")
+    )
+    seeds = f"{seeds}\n" if seeds.startswith("|") else ""
+    theirs = [name for name in SHOWN if (GPU / "pictures" / name).exists()]
+    which = "" if len(theirs) == len(SHOWN) else f": {', '.join(theirs)}; the others of scale `cpu`"
+    return {
+        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}### At scale `cpu`, on two cores\n\n",
+        "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
+        "gpu pictures": f"\nOf scale `gpu`{which}. {made}" if theirs else "",
+    }
 
 
 def put(text: str, name: str, content: str) -> str:
@@ -70,25 +93,6 @@ def flow_points(curves: Path) -> list[tuple[int, float, float]]:
                 found[row["run"]][int(row["epoch"])] = float(row["value"])
     ours, theirs = found.values()
     return [(epoch, ours[epoch], theirs[epoch]) for epoch in sorted(ours.keys() & theirs.keys())]
-
-
-def thin(source: Path, target: Path, every: int = 3, most: int = GIF_BYTES) -> None:
-    """Write a GIF with every third of its frames and the last, as long as it was: git keeps each version for good.
-
-    Of one that would be larger than `most` bytes still, as many more frames are left out as it takes.
-    """
-    with Image.open(source) as film:
-        frames = [(frame.copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
-    while True:
-        kept = [frame for frame, _ in frames[:-1:every]] + [frames[-1][0]]
-        times = [
-            sum(time for _, time in frames[start : min(start + every, len(frames) - 1)])
-            for start in range(0, len(frames) - 1, every)
-        ] + [frames[-1][1]]
-        kept[0].save(target, save_all=True, append_images=kept[1:], duration=times, loop=0, optimize=False)
-        if target.stat().st_size <= most or every >= len(frames):
-            return
-        every += 1
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 from tests import toy
 
@@ -18,6 +17,9 @@ from atlas.device import Machine
 from atlas.models.base import Model, Shape
 from atlas.models.registry import build
 from atlas.training.optimisers import KEYS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
@@ -77,8 +79,11 @@ def cpu() -> Machine:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
     """A real browser, Chromium or its like, without a window."""
+    # Here, so that other tests run where there is none.
+    from playwright.sync_api import sync_playwright
+
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:

@@ -83,7 +83,22 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         ],
         ["matplotlib", "PIL", "pydantic"],
     ),
-    ("atlas.show", ["atlas.show.*", "atlas.errors", "atlas.files"], ["torch", "torchvision", "pydantic"]),
+    # (What a history says of a contest is plain arithmetic on its rows.)
+    (
+        "atlas.show",
+        ["atlas.show.*", "atlas.errors", "atlas.files", "atlas.training.duel"],
+        ["torch", "torchvision", "pydantic"],
+    ),
+    (
+        "atlas.away",
+        [
+            "atlas.away",
+            "atlas.away.*",
+            "atlas.show.shown",
+            *(f"atlas.{name}" for name in ("datasets", "errors", "files", "jobs", "settings", "settings.*")),
+        ],
+        ["torch", "torchvision", "dvc", "pickle"],
+    ),
 ]
 
 

@@ -1,0 +1,1 @@
+"""The runs' stages on a machine without DVC, and what comes home from there."""

@@ -1,0 +1,273 @@
+"""CUDA against the CPU: the same mathematics within the type's tolerance, the same bytes every time, graphs or not.
+
+Without CUDA all of this is skipped. ATLAS_TEST_DEVICE=cpu puts the CPU in its place, to try the tests themselves.
+"""
+
+import copy
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from atlas.datasets import Split, epoch_batches, to_unit
+from atlas.device import Machine, machine
+from atlas.latent import decode_bytes, map_axes, map_codes
+from atlas.measures.evaluate import evaluate
+from atlas.measures.judge import Judge
+from atlas.models.base import Losses, Model
+from atlas.nn.flows import InverseAutoregressiveFlow
+from atlas.settings import Run, TrainBudget
+from atlas.training import loop
+from atlas.training.checkpoint import Checkpoints
+from atlas.training.graph import WARM_UP, GraphedStep, StillStep, stepper
+from atlas.training.loop import train, train_step
+from atlas.training.optimisers import make_players
+
+pytestmark = pytest.mark.gpu
+
+Build = Callable[..., Model]
+Noise = Callable[..., Split]
+WANTED = os.environ.get("ATLAS_TEST_DEVICE", "cuda")
+# Of a gradient's length (its norm), as a share: where two pixels are all but equal, a maximum may choose the other.
+TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """The machine as a stage finds it with default settings, but for the precision, which is float32."""
+    if WANTED.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA here")
+    monkeypatch.setenv("ATLAS_DEVICE", WANTED)
+    monkeypatch.setenv("ATLAS_PRECISION", "float32")
+    for name in ("ATLAS_GRAPH", "ATLAS_DETERMINISTIC", "ATLAS_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    yield machine()
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def computer(request: pytest.FixtureRequest, exact: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The same in both precisions."""
+    monkeypatch.setenv("ATLAS_PRECISION", request.param)
+    return machine()
+
+
+@pytest.fixture
+def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random numbers come from the CPU's generator on every device."""
+    randn, bernoulli = torch.randn, torch.bernoulli
+
+    def like(values: Tensor) -> Tensor:
+        return randn(values.shape, dtype=values.dtype).to(values.device)
+
+    def drawn(*shape: int, device: torch.device | None = None, **rest: Any) -> Tensor:
+        return randn(*shape, **rest).to(device or "cpu")
+
+    monkeypatch.setattr(torch, "randn_like", like)
+    monkeypatch.setattr(torch, "randn", drawn)
+    monkeypatch.setattr(torch, "bernoulli", lambda shares: bernoulli(shares.cpu()).to(shares.device))
+
+
+@pytest.fixture(params=list(TOLERANCE), ids=str)
+def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.dtype]:
+    """A type for everything, also where a network says float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    monkeypatch.setattr(Tensor, "float", lambda self: self.to(request.param))
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+def _near(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype, what: str) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype and one.isfinite().all(), what
+        distance = (one.cpu().double() - other.double()).norm().item()
+        assert distance <= TOLERANCE[dtype] * max(other.double().norm().item(), 1e-3), f"{what}: {distance}"
+
+
+# --- the mathematics ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("same_draws")
+@pytest.mark.parametrize("likelihood", ["", "binarized", "discretized_logistic"])
+def test_losses_and_gradients_are_the_cpus(
+    make: Build, noise: Noise, exact: Machine, dtype: torch.dtype, member: str, likelihood: str, raw: dict[str, Any]
+) -> None:
+    if likelihood and "likelihood" not in raw["models"][member]:
+        pytest.skip("has no likelihood to choose")
+    changes = {"likelihood": likelihood, "noise": "pixel"} if likelihood else {}
+    ours = make(member, (3, 16, 16), latent_dim=3, **changes).to(dtype).train()
+    theirs = exact.place(copy.deepcopy(ours))
+    split = noise(12, (3, 16, 16))
+    found = []
+    for model, device in ((ours, torch.device("cpu")), (theirs, exact.device)):
+        torch.manual_seed(5)
+        losses = model.losses(to_unit(split.images).to(device, dtype), split.labels.to(device))
+        gradients = [
+            gradient
+            for name, group in model.players().items()
+            for gradient in torch.autograd.grad(losses.players[name], group, retain_graph=True, materialize_grads=True)
+        ]
+        found.append((list(losses.players.values()), list(losses.terms.values()), gradients))
+    for what, expected, got in zip(("losses", "terms", "gradients"), *found, strict=True):
+        _near(got, expected, dtype, f"{member}: {what}")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(exact: Machine, dtype: torch.dtype, steps: int) -> None:
+    torch.manual_seed(0)
+    ours = InverseAutoregressiveFlow(5, 4, 16, steps)
+    theirs = copy.deepcopy(ours).to(exact.device)
+    z, h = torch.randn(3, 5), torch.randn(3, 4)
+    there = (z.to(exact.device), h.to(exact.device))
+    _near(list(theirs(*there)), list(ours(z, h)), dtype, "flow")
+    log_sigma = theirs(*there)[1].sum(1)
+    for row in range(3):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda code, row=row: theirs(code[None], there[1][row : row + 1])[0][0], there[0][row]
+        )
+        found = torch.linalg.slogdet(jacobian.double()).logabsdet.item()
+        assert math.isclose(
+            found, log_sigma[row].item(), rel_tol=1e-4, abs_tol=1e-4 if dtype == torch.float32 else 1e-9
+        )
+
+
+@pytest.mark.usefixtures("same_draws")
+def test_measures_are_the_cpus(make: Build, noise: Noise, exact: Machine, member: str) -> None:
+    ours = make(member, latent_dim=3).eval()
+    torch.manual_seed(1)
+    judge = Judge((1, 16, 16), 10, 8).eval()
+    found = []
+    for device in (torch.device("cpu"), exact.device):
+        model, reader = copy.deepcopy(ours), copy.deepcopy(judge)
+        if device != torch.device("cpu"):
+            model, reader = exact.place(model), exact.place(reader)
+        test, training = (
+            Split(split.images.to(device), split.labels.to(device)) for split in (noise(80), noise(90, seed=1))
+        )
+        each: dict[str, Tensor] = {}
+        numbers = evaluate(model, reader, test, training, torch.Generator().manual_seed(3), 3, 4, each)
+        found.append((numbers, each))
+    (expected, theirs), (got, images) = found
+    assert got.keys() == expected.keys() and images.keys() == theirs.keys()
+    # Accuracies are counts of 80 images, and ranks of distances may change places: two of the images at most.
+    far = {name: (got[name], expected[name]) for name in got if got[name] != pytest.approx(expected[name], 0.02, 0.026)}
+    assert not far
+    for name, values in theirs.items():
+        assert torch.allclose(images[name].cpu().double(), values.double(), rtol=1e-3, atol=1e-3), name
+
+
+def test_pictures_are_the_cpus(make: Build, exact: Machine, member: str) -> None:
+    ours = make(member, latent_dim=2).eval()
+    codes = map_codes(*map_axes(4, 0.05, None), 2)
+    expected = decode_bytes(ours, codes, 3, torch.device("cpu")).astype(int)
+    found = decode_bytes(exact.place(copy.deepcopy(ours)), codes, 3, exact.device).astype(int)
+    assert abs(found - expected).max() <= 1
+
+
+# --- the same bytes, graph or no graph ------------------------------------------------------------------------------
+
+
+def _steps(
+    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, member: str, graphs: bool, **changes: Any
+) -> tuple[list[bytes], StillStep | GraphedStep]:
+    """The state and the terms after some steps of two sets of players, recorded or not."""
+    model = computer.place(make(member, latent_dim=3, dropout=0.2)).train()
+    players = make_players(model, {**raw["models"][member], **changes})
+    split = noise(43)
+    split = Split(split.images.to(computer.device), split.labels.to(computer.device))
+    chosen = Machine(computer.device, computer.bfloat16, computer.deterministic, graphs)
+
+    def act(images: Tensor, labels: Tensor, step: int) -> Losses:
+        return train_step(model, players, images, labels, step, chosen)
+
+    advance = stepper(act, players, split, chosen)
+    assert isinstance(advance, StillStep | GraphedStep)
+    torch.manual_seed(7)
+    seen = []
+    for step in range(4 * (WARM_UP + 3)):
+        for player in players:
+            player.set_rate(0.002 / (1 + step))
+        losses = advance(next(epoch_batches(43, 8, 1, step)), step)
+        seen += [value.clone() for value in [*losses.players.values(), *losses.terms.values()]]
+    states = [*model.state_dict().values(), *seen]
+    return [value.cpu().numpy().tobytes() for value in states], advance
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_a_recorded_step_gives_the_same_bytes(
+    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, member: str, optimizer: str
+) -> None:
+    settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.5}
+    if "steps" in raw["models"][member]:
+        first, *others = raw["models"][member]["steps"]
+        settings["steps"] = {first: 1, **dict.fromkeys(others, 2)}
+        settings["balance"] = {first: [0.5, 0.9]}
+    graphed, advance = _steps(make, noise, raw, computer, member, True, **settings)
+    eager, _ = _steps(make, noise, raw, computer, member, False, **settings)
+    assert graphed == eager
+    if computer.device.type == "cuda":
+        assert isinstance(advance, GraphedStep) and not advance.refused
+        assert len(advance.graphs) == (2 if "steps" in settings else 1)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("home")
+def test_training_is_deterministic_and_resumes_in_the_same_bytes(
+    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, monkeypatch: pytest.MonkeyPatch, member: str
+) -> None:
+    """Twelve steps, so that graphs are at work; twice, and once stopped after the seventh."""
+    monkeypatch.setattr(loop, "CHECK_EVERY", 1)
+    budget = TrainBudget(epochs=3, batch_size=10, width=0.125, images=None, frames=4, frame_grid=2)
+    run = Run("a_run", "noise", member, 3, budget, raw["models"][member])
+    training, validation = (
+        Split(split.images.to(computer.device), split.labels.to(computer.device))
+        for split in (noise(43), noise(15, seed=1))
+    )
+
+    def go(mark: str, stop: int = 0) -> list[Any]:
+        def report(step: int, *_: object) -> None:
+            if step == stop:
+                raise Stopped
+
+        torch.manual_seed(3)
+        model = computer.place(make(member, latent_dim=3, dropout=0.2))
+        torch.manual_seed(3)
+        trained = train(model, run, training, validation, computer, Checkpoints("a_run", mark), report)
+        state = [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
+        return [state, trained.history, [array.tobytes() for frame in trained.frames for array in frame]]
+
+    first, second = go("one"), go("two")
+    assert first == second
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
+    with pytest.raises(Stopped):
+        go("three", stop=8)
+    assert go("three") == first
+
+
+def test_defaults_on_cuda(computer: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert computer.deterministic and computer.graphs
+    if computer.device.type != "cuda":
+        return
+    assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    monkeypatch.setenv("ATLAS_DETERMINISTIC", "0")
+    monkeypatch.setenv("ATLAS_GRAPH", "0")
+    other = machine()
+    assert not other.deterministic and not other.graphs and not torch.are_deterministic_algorithms_enabled()
+    assert str(other).endswith("not deterministic, without graphs")
