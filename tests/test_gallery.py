@@ -113,6 +113,7 @@ def write_outputs(root: Path) -> None:
             for n in names
         ]
         if key == "mnist_cvae_2":
+            captions[0]["title"] += ", every label"
             captions[0]["blocks"] = [[0, 0, 16, 16], [32, 0, 16, 16], [0, 32, 16, 24]]
         (films / "captions.json").write_text(json.dumps(captions))
         with (model / "history.csv").open("w", newline="") as file:

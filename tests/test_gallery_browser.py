@@ -130,6 +130,7 @@ def test_a_label_alone_fills_the_room_of_its_film(chromium: Browser, folder: Pat
         )
         assert page.evaluate(OVERFLOW) == 0 and not film.evaluate("film => film.controls")
         button = page.locator("[data-film] > button")
+        assert page.locator("[data-film] figcaption").inner_text() == "Film of all, label c"
         assert button.inner_text() == "Pause"
         button.press("Enter")
         page.wait_for_function("film => film.paused", arg=film.element_handle())

@@ -11,8 +11,8 @@ from atlas.show.page import INK, PAPER, QUIET, Array, Label, draw, font
 
 MACRO_BLOCK = 16  # H.264 codes squares of this size: other dimensions would be padded or rescaled
 NARROW = 640  # pixels; beside a narrower picture the losses stand at its right, else below it
-STRIP_WIDTH, STRIP_HEIGHT = 300, 190  # pixels of the losses where they stand beside, and below
-PANEL = 110  # the least height of one term's
+STRIP_WIDTH, STRIP_HEIGHT = 320, 210  # pixels of the losses where they stand beside, and below
+PANEL = 120  # the least height of one term's
 
 
 class Film:

@@ -14,13 +14,13 @@ from atlas.files import need
 from atlas.show.page import Array
 
 DPI = 64
-TEXT = 12  # points; 11 pixels at this DPI
+TEXT = 15  # points; 13 pixels at this DPI
 INK, QUIET, CURSOR = "#222222", "#606060", (150, 150, 150)
 MOST = 3  # terms that are drawn: the first that are losses
 OTHERS = ("probability", "paused", "accuracy")  # endings of the terms that are shares
 LINES = {"train": ("--", "#777777", 1.6), "validation": ("-", "#222222", 2.4)}
-EDGES = 62, 14, 30, 24  # pixels of a panel that lie left, right, above and below its axes
-HEAD = 40  # pixels above all panels, for what the lines mean
+EDGES = 64, 18, 32, 26  # pixels of a panel that lie left, right, above and below its axes
+HEAD = 46  # pixels above all panels, for what the lines mean
 
 Terms = dict[str, dict[str, list[tuple[int, float]]]]
 """Term -> split ("train" or "validation") -> points (step, value)."""
@@ -95,8 +95,8 @@ class Growing:
             room = 0.06 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0
             axes.set(xlim=(0, self.last), ylim=(min(values) - room, max(values) + room))
             axes.set_title(term.replace("_", " "), fontsize=TEXT, color=INK, pad=5)
-            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             axes.ticklabel_format(useOffset=False)
             axes.tick_params(labelsize=TEXT * 0.85, colors=QUIET, length=3)
             axes.grid(color="#e4e4e4", linewidth=0.8)
@@ -113,7 +113,7 @@ class Growing:
             for handle in handles.values():
                 handle.set_visible(curves)
             figure.text(
-                16 / width, 1 - 34 / height, "nats per image, by step", fontsize=TEXT * 0.9, color=QUIET, va="center",
+                16 / width, 1 - 37 / height, "nats per image, by step", fontsize=TEXT * 0.9, color=QUIET, va="center",
             )  # fmt: skip
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -52,6 +52,7 @@ for (const choice of all("[data-choice]")) {
 for (const card of all("[data-film]")) {
   const film = card.querySelector("video"), part = card.querySelector(".part"), button = card.querySelector("button");
   const [width, height] = card.dataset.film.split(" ").map(Number);
+  const caption = card.querySelector("figcaption"), whole = caption.textContent;
   card.addEventListener("change", ({ target }) => {
     const alone = target.value !== "";
     const [left, top, across, down] = alone ? target.value.split(" ").map(Number) : [0, 0, width, height];
@@ -61,6 +62,7 @@ for (const card of all("[data-film]")) {
     film.style.marginTop = alone ? `${(-100 * top) / across}%` : "";
     part.classList.toggle("alone", alone);
     film.controls = !alone;
+    caption.textContent = alone ? whole.replace("every label", `label ${target.parentElement.textContent}`) : whole;
     button.hidden = !alone;
   });
   const tell = () => { button.textContent = film.paused ? "Play" : "Pause"; };
