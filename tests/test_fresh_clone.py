@@ -83,6 +83,7 @@ def test_make_repro_does_everything_once(clone: Path) -> None:
     assert again - {f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "evaluate")} == {
         "compare",
         "export",
+        "side_by_side",
         "gallery",
     }
     # A measure's setting measures again, and trains nothing.

@@ -59,7 +59,14 @@ def interrupted(clone: Path, how: signal.Signals, after: float) -> str:
     log = clone / "said"
     with log.open("w") as said:
         process = subprocess.Popen(
-            TRAIN, cwd=clone, env=toy.environment(), stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            TRAIN,
+            cwd=clone,
+            env=toy.environment(),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Whoever runs the tests in the background may have Ctrl-C ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + toy.LIMIT
         while (last := checkpoint(clone)) is None or last.stat().st_mtime_ns == before:

@@ -141,7 +141,7 @@ def test_dvc_reports_to_nobody_and_its_committed_settings_hold_no_secret(done: D
 
 def test_the_whole_pipeline_asks_for_no_network_but_the_galleries_runtime(done: Done) -> None:
     """Run under a guard that refuses: the one thing asked for is pinned by its hash, and done without."""
-    assert toy.stages_run(done.said)[-1] == "gallery" and len(toy.stages_run(done.said)) == 9
+    assert toy.stages_run(done.said)[-1] == "gallery" and len(toy.stages_run(done.said)) == 10
     assert [words for words in done.attempts if not words.startswith("npm pack onnxruntime-web@")] == []
     assert "the latent explorers will show maps drawn beforehand" in done.said
     assert (done.folder / "outputs/gallery/index.html").is_file()
