@@ -112,8 +112,8 @@ def test_no_registry_and_no_secret_is_in_any_file() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "https://" + "py" + "pi" + "." + "org/simple",
-        "--extra" + "-index-url https://host/simple",
+        "https://" + "py" + "pi" + "." + "org",
+        "--extra" + "-index-url https://host/" + "simple",
         "-----BEGIN OPENSSH" + " PRIVATE KEY-----",
         "key = AKIA" + "ABCDEFGHIJKLMNOP",
         "ghp" + "_" + "a" * 36,
