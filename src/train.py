@@ -14,6 +14,7 @@ from atlas.device import machine
 from atlas.errors import AtlasError, run_stage
 from atlas.files import need, whole_folder, write_json
 from atlas.models.registry import build
+from atlas.nn import processes
 from atlas.store import save_model
 from atlas.training.checkpoint import Checkpoints, fingerprint
 from atlas.training.duel import won_since
@@ -21,6 +22,7 @@ from atlas.training.frames import write_frames
 from atlas.training.history import write_history
 from atlas.training.loop import train
 from atlas.training.optimisers import KEYS
+from atlas.training.together import check_batch, meet
 
 
 def main() -> None:
@@ -39,11 +41,17 @@ def main() -> None:
     arguments["width"] = run.train.width
     model = computer.place(build(run.model, dataset.shape, len(dataset.classes), arguments))
     files = sorted(data.glob("*.npy"))
-    checkpoints = Checkpoints(run.key, fingerprint(vars(run), str(computer), files=files))
+    meet(computer)
+    check_batch(run.key, run.train.batch_size)
+    first = processes.rank() == 0
+    checkpoints = Checkpoints(run.key, fingerprint(vars(run), str(computer), files=files), writes=first)
     started = time.perf_counter()
     with Progress(run.key) as progress:
-        trained = train(model, run, training, validation, computer, checkpoints, progress.show)
+        report = progress.show if first else silent
+        trained = train(model, run, training, validation, computer, checkpoints, report)
     seconds = time.perf_counter() - started
+    if not first:
+        return
     with whole_folder(Path("outputs/models") / run.key) as folder:
         save_model(
             model,
@@ -75,6 +83,10 @@ def main() -> None:
         print(
             f"{run.key}: the discriminator has won for good since epoch {since}: the generator learns next to nothing"
         )
+
+
+def silent(*_: object) -> None:
+    """Of several processes, all but the first say nothing."""
 
 
 def steps_of(frame_steps: list[int]) -> int:

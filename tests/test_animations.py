@@ -308,8 +308,8 @@ def test_a_curve_lies_where_its_axes_say() -> None:
 
 def test_the_first_losses_are_read_and_other_files_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    columns = "real_probability,a,class_accuracy,b,c_paused,c,d"
-    path.write_text(f"epoch,step,split,{columns}\n1,9,train,0.5,1,0.5,,0,nan,4\n1,9,validation,0.5,2,0.5,3,0,,5\n")
+    columns = "real_probability,a,class_accuracy,b,c_paused,d_won,c,d"
+    path.write_text(f"epoch,step,split,{columns}\n1,9,train,.5,1,.5,,0,.1,nan,4\n1,9,validation,.5,2,.5,3,0,,,5\n")
     assert load_terms(path) == {
         "a": {"train": [(9, 1.0)], "validation": [(9, 2.0)]},
         "d": {"train": [(9, 4.0)], "validation": [(9, 5.0)]},

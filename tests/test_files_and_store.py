@@ -1,7 +1,9 @@
 """Files appear whole or not at all; models that were damaged on disk are refused in one line."""
 
 import json
+import os
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +51,20 @@ def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error: t
         aside.write_text("half")
         raise error
     assert path.read_text() == "old" and _names(tmp_path) == ["numbers.json"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].txt"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / f".a[1].part{ended.pid}.txt"
+    names = f".a[1].part{os.getppid()}.txt", ".a[1].partly.txt", f".b.part{ended.pid}.txt"
+    others = [tmp_path / name for name in names]
+    for file in (left, *others):
+        file.write_text("half")
+    with whole_file(path) as aside:
+        aside.write_text("whole")
+    assert not left.exists() and all(file.exists() for file in others) and path.read_text() == "whole"
 
 
 def test_a_reader_never_sees_a_file_in_between(tmp_path: Path) -> None:

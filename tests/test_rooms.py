@@ -47,7 +47,9 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ),
     ("atlas.drawing", ["atlas.errors"], ["torch", "matplotlib"]),
     ("atlas.nn.losses", [], ["numpy"]),
-    ("atlas.nn.layers", [], ["numpy"]),
+    ("atlas.nn.dropout", [], ["numpy"]),
+    ("atlas.nn.layers", ["atlas.nn.dropout"], ["numpy"]),
+    ("atlas.nn.processes", [], ["numpy"]),
     ("atlas.nn", ["atlas.nn.*"], ["numpy", "pydantic", "ruamel", "matplotlib"]),
     ("atlas.models.base", [], ["numpy", "pydantic", "matplotlib"]),
     ("atlas.models.registry", ["atlas.errors", "atlas.models.base"], ["numpy", "pydantic", "matplotlib"]),
@@ -60,6 +62,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         "atlas.training",
         [
             "atlas.training.*",
+            "atlas.nn.processes",
             "atlas.models.base",
             *(
                 f"atlas.{name}"

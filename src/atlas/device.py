@@ -24,6 +24,8 @@ class Machine:
     """On CUDA: the same bytes every time? The CPU gives them anyway."""
     graphs: bool = True
     """On CUDA: is a training's step recorded once and launched as a whole?"""
+    processes: int = 1
+    """That torchrun started to do one training together."""
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which a training's forward pass runs; measures and figures always use float32."""
@@ -37,6 +39,7 @@ class Machine:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         departures = ["not deterministic"] * (not self.deterministic) + ["without graphs"] * (not self.graphs)
+        name = f"{self.processes} processes, each {name}" if self.processes > 1 else name
         return ", ".join([name + threads, "bfloat16" if self.bfloat16 else "float32", *departures])
 
 
@@ -44,7 +47,8 @@ def machine() -> Machine:
     """Read ATLAS_DEVICE (auto, cpu, cuda, cuda:1, ...), ATLAS_THREADS (a number) and ATLAS_PRECISION.
 
     `auto` takes the GPU where there is one, and bfloat16 where the hardware computes in it. On CUDA also
-    ATLAS_DETERMINISTIC and ATLAS_GRAPH: 0 gives up determinism, or graphs, for whatever is faster.
+    ATLAS_DETERMINISTIC and ATLAS_GRAPH: 0 gives up determinism, or graphs, for whatever is faster. Where torchrun has
+    started several processes, each takes a GPU of its own, and goes without graphs.
 
     Raises:
         AtlasError: if one of them names what is not there.
@@ -52,7 +56,10 @@ def machine() -> Machine:
     wanted = os.environ.get("ATLAS_DEVICE", "auto")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    deterministic, graphs = _switch("ATLAS_DETERMINISTIC"), _switch("ATLAS_GRAPH")
+    processes = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if wanted == "cuda" and processes > 1:
+        wanted = f"cuda:{os.environ['LOCAL_RANK']}"
+    deterministic, graphs = _switch("ATLAS_DETERMINISTIC"), _switch("ATLAS_GRAPH") and processes == 1
     if wanted.startswith("cuda") and deterministic:
         # cuBLAS reads it when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -75,7 +82,8 @@ def machine() -> Machine:
         _prepare_cuda(device, deterministic)
     else:
         deterministic = graphs = True
-    return Machine(device, precision == "bfloat16" or (precision == "auto" and native), deterministic, graphs)
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and native)
+    return Machine(device, bfloat16, deterministic, graphs, processes)
 
 
 def _prepare_cuda(device: torch.device, deterministic: bool) -> None:

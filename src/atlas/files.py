@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{escape(path.stem)}.part*{escape(path.suffix)}"):
+            if _killed(left.name.removeprefix(f".{path.stem}.part").removesuffix(path.suffix)):
+                left.unlink(missing_ok=True)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -52,6 +56,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         if aside:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _killed(process: str) -> bool:
+    """Was this the number of a process that runs no more?"""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, PermissionError):
+        # No number, or somebody else's process.
+        return False
+    return False
 
 
 def write_json(path: Path, content: Any) -> None:

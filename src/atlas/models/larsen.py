@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas.models.base import Losses, Model, Shape
-from atlas.nn import losses
+from atlas.nn import losses, processes
 from atlas.nn.networks import decoder, discriminator, encoder
 
 LIMIT = 2.0
@@ -103,7 +103,7 @@ class Larsen(Model):
             return losses.feature_cross_entropy(rebuilt, real).mean()
         # Larsen's unit Gaussian, with what a random sample of the label is off by for the unit: the scale of the
         # features grows all through a training, and a fixed one makes the code collapse early or burst the prior late.
-        unit = (real - sampled).square().mean().sqrt().clamp(min=1e-6)
+        unit = processes.mean((real - sampled).square().mean()).sqrt().clamp(min=1e-6)
         return losses.squared_error(rebuilt / unit, real / unit).mean()
 
     def _posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

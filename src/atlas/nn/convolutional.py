@@ -16,8 +16,10 @@ With `exact` the first two are the seed's.
 
 from torch import Tensor, nn
 
+from atlas.nn.dropout import Dropout
 from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
 from atlas.nn.layers import LOUDNESS, SLOPE, Labelled, check_shape, dense, initialise, one_hot, scaled
+from atlas.nn.processes import BatchNorm2d
 
 HIDDEN = 256
 
@@ -43,11 +45,11 @@ class Encoder(Labelled):
         self.features = nn.Sequential(
             nn.Conv2d(shape[0], first, 3, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.MaxPool2d(2),
             nn.Conv2d(first, second, 3, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Flatten(),
         )
         flat = second * (shape[1] // 4) * (shape[2] // 4) + classes
@@ -84,15 +86,15 @@ class Decoder(Labelled):
         second, third = scaled(64, width), scaled(32, width)
         flat = self.base[0] * self.base[1] * self.base[2]
         self.dense = dense([latent_dim + classes, *([] if exact else [HIDDEN, HIDDEN]), flat])
-        norm = nn.BatchNorm2d if batch_norm else nn.Identity
+        norm = BatchNorm2d if batch_norm else nn.Identity
         self.layers = nn.Sequential(
             norm(self.base[0]),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             UpsampledConv2d(self.base[0], second, 5, bias=not batch_norm),
             norm(second),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(second, third, 3, padding=1, bias=not batch_norm),
             norm(third),
             nn.LeakyReLU(SLOPE),
@@ -138,13 +140,13 @@ class Discriminator(Labelled):
         self.first = nn.Sequential(
             HalvingConv2d(shape[0], first, 7),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.MaxPool2d(2),
         )
         self.second = nn.Sequential(
             nn.Conv2d(first + self.classes, second, 3, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.MaxPool2d(2, ceil_mode=True),
             nn.Conv2d(second, last, 3, padding=1),
         )

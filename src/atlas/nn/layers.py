@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from atlas.nn.dropout import Dropout
+
 SLOPE = 0.3
 """Of the leaky ReLU, as in the seed."""
 LOUDNESS = 4.0
@@ -50,7 +52,7 @@ def dense(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes[:-1]):
         layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 

@@ -7,6 +7,7 @@ samples suffer from, since far places are then drawn independently.
 
 from torch import Tensor, nn
 
+from atlas.nn.dropout import Dropout
 from atlas.nn.layers import SLOPE, Labelled, check_shape, initialise, scaled
 
 
@@ -36,10 +37,10 @@ class SpatialEncoder(Labelled):
         self.features = nn.Sequential(
             nn.Conv2d(shape[0], first, 3, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(first, second, 3, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         self.head = nn.Sequential(
             nn.Conv2d(second + classes, second, 3, padding=1), nn.LeakyReLU(SLOPE), nn.Conv2d(second, last, 1)
@@ -75,11 +76,11 @@ class SpatialDecoder(Labelled):
         self.layers = nn.Sequential(
             nn.Conv2d(self.base[0] + classes, first, 3, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(first, 4 * second, 3, padding=1),
             nn.PixelShuffle(2),
             nn.LeakyReLU(SLOPE),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(second, 4 * third, 3, padding=1),
             nn.PixelShuffle(2),
             nn.LeakyReLU(SLOPE),

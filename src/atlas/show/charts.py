@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from atlas.files import whole_file
 from atlas.show.marks import COLOURS, MARKS
 from atlas.show.page import Array, font, write_png
+from atlas.show.units import NATS, unit
 
 DPI = 64  # a power of two: pixels / DPI * DPI is exact, so that every figure has just the size asked for
 INK = "#222222"
@@ -26,14 +27,6 @@ QUIET = "#606060"
 STEPS = [1, 2, 5, 10]  # ticks at round values
 LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
-# The unit of a term by the end of its name; of all others it is nats per image.
-NATS = "nats per image"
-UNITS = {
-    "probability": "probability",
-    "paused": "share of steps",
-    "won": "share of steps",
-    "accuracy": "share of images",
-}
 TEXT = 20  # points; 18 pixels at this DPI
 
 
@@ -142,11 +135,6 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
             ncols=len(handles), fontsize=TEXT * 0.9, frameon=False, labelcolor=INK,
         )  # fmt: skip
     _write(path, figure)
-
-
-def unit(term: str) -> str:
-    """Return what a column of history.csv is measured in."""
-    return UNITS.get(term.rsplit("_", 1)[-1], NATS)
 
 
 def _series(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[float, float]]]]:

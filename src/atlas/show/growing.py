@@ -12,12 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from atlas.errors import AtlasError
 from atlas.files import need
 from atlas.show.page import Array
+from atlas.show.units import NATS, unit
 
 DPI = 64
 TEXT = 15  # points; 13 pixels at this DPI
 INK, QUIET, CURSOR = "#222222", "#606060", (150, 150, 150)
 MOST = 3  # terms that are drawn: the first that are losses
-OTHERS = ("probability", "paused", "accuracy")  # endings of the terms that are shares
 LINES = {"train": ("--", "#777777", 1.6), "validation": ("-", "#222222", 2.4)}
 EDGES = 64, 18, 32, 26  # pixels of a panel that lie left, right, above and below its axes
 HEAD = 46  # pixels above all panels, for what the lines mean
@@ -39,7 +39,7 @@ def load_terms(path: Path) -> Terms:
                 step, split = int(row.pop("step")), row.pop("split")
                 row.pop("epoch")
                 for term, value in row.items():
-                    if value and math.isfinite(float(value)) and not term.endswith(OTHERS):
+                    if value and math.isfinite(float(value)) and unit(term) == NATS:
                         terms.setdefault(term, {}).setdefault(split, []).append((step, float(value)))
     except (KeyError, TypeError, ValueError) as error:
         raise AtlasError(f"{path} is not a history of epochs ({error!r}); train the run again") from None

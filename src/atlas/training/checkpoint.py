@@ -41,7 +41,9 @@ def fingerprint(*parts: Any, files: list[Path]) -> str:
 class Checkpoints:
     """One run's folder of the last checkpoint and the frames taken so far."""
 
-    def __init__(self, run: str, mark: str) -> None:
+    def __init__(self, run: str, mark: str, writes: bool = True) -> None:
+        """`writes`: of several processes that train one model, only the first keeps and removes anything."""
+        self.writes = writes
         # DVC_ROOT is the main repository also in the copies that DVC's queue makes: a requeued run finds its folder.
         root = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
         self.folder = root / f"{run}-{mark}"
@@ -99,10 +101,12 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove what is no longer needed: this run's folder, and those of the same run with other settings."""
-        for folder in [self.folder, *self.stale]:
+        for folder in [self.folder, *self.stale] if self.writes else []:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _keep(self, name: str, content: io.BytesIO) -> None:
+        if not self.writes:
+            return
         with whole_file(self.folder / name) as aside, aside.open("wb") as file:
             file.write(hashlib.sha256(content.getbuffer()).digest())
             file.write(content.getbuffer())

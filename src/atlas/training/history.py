@@ -62,9 +62,11 @@ class Watch:
         Raises:
             AtlasError: naming the step, the players, the terms and what was kept.
         """
-        for step, names, values in self.seen:
-            numbers = dict(zip(names, values.tolist(), strict=True))
-            check_finite(numbers, f"in step {step}", kept)
+        if not self.seen:
+            return
+        numbers = iter(torch.cat([values for _, _, values in self.seen]).tolist())
+        for step, names, _ in self.seen:
+            check_finite({name: next(numbers) for name in names}, f"in step {step}", kept)
         self.seen.clear()
 
 

@@ -9,6 +9,7 @@ import torch
 from atlas.datasets import Split, epoch_batches, to_unit
 from atlas.device import Machine
 from atlas.models.base import Losses, Model
+from atlas.nn import processes
 from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.duel import WON, WON_BELOW
@@ -16,6 +17,7 @@ from atlas.training.frames import HELD_OUT, Camera, Frame, schedule
 from atlas.training.graph import stepper
 from atlas.training.history import Averages, Row, Watch, check_finite
 from atlas.training.optimisers import Player, make_players, rate_factor
+from atlas.training.together import over_all, teach_together
 
 CHECK_EVERY = 50
 """Steps between two looks at the running losses: each is a wait for the device."""
@@ -50,26 +52,23 @@ def train_step(
     Returns:
         The losses, detached, in nats per image; among the terms those of the contest, which are shares.
     """
-    with machine.autocast():
+    with machine.autocast(), processes.draws():
         losses = model.losses(images, labels)
     moving = [player for player in players if player.moves(step)]
     for player in moving:
-        player.optimiser.zero_grad()
-        # Not autograd.grad: its gradients may lie in memory otherwise than their parameters, which the fused optimisers
-        # do not look at.
-        losses.players[player.name].backward(inputs=player.parameters, retain_graph=player is not moving[-1])
+        player.learn(losses.players[player.name], retain_graph=player is not moving[-1])
     # Only now: a player that moved first would change the graph under the next one's gradient.
-    terms = {name: value.detach() for name, value in losses.terms.items()}
+    losses = over_all(losses)
     if losses.gauge is not None:
-        terms[WON] = (losses.gauge.detach() < WON_BELOW).float()
+        losses.terms[WON] = (losses.gauge < WON_BELOW).float()
     for player in moving:
         if player.gated and losses.gauge is not None:
             paused = player.pauses(losses.gauge)
             player.step(paused)
-            terms[f"{player.name}_paused"] = paused.float()
+            losses.terms[f"{player.name}_paused"] = paused.float()
         else:
             player.step()
-    return Losses({name: value.detach() for name, value in losses.players.items()}, terms)
+    return losses
 
 
 def train(
@@ -91,6 +90,7 @@ def train(
     """
     device, batch_size = machine.device, run.train.batch_size
     players = make_players(model, run.settings)
+    teach_together(players)
 
     def act(images: torch.Tensor, labels: torch.Tensor, step: int) -> Losses:
         return train_step(model, players, images, labels, step, machine)
@@ -103,7 +103,8 @@ def train(
     frame_steps = schedule(total, run.train.frames, per_epoch)
     averages, watch, history = Averages(device), Watch(), []
     step = 0
-    saved = checkpoints.load(device, frame_steps)
+    with processes.first_alone():
+        saved = checkpoints.load(device, frame_steps)
     if saved:
         step, history = saved["step"], saved["history"]
         _restore(model, players, averages, saved)
@@ -117,7 +118,7 @@ def train(
                 continue
             for player in players:
                 player.set_rate(player.learning_rate * rate_factor(run.settings["schedule"], step / total))
-            losses = advance(chosen, step)
+            losses = advance(processes.share(chosen), step)
             averages.add(losses.terms)
             step += 1
             watch.note(step, losses)
@@ -141,7 +142,8 @@ def train(
             checkpoints.save(_state(model, players, averages, step, history))
             last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
     model.eval()
-    return Trained(history, frame_steps, [checkpoints.frame(taken) for taken in frame_steps], camera.kind, per_epoch)
+    frames = [checkpoints.frame(taken) for taken in frame_steps] if checkpoints.writes else []
+    return Trained(history, frame_steps, frames, camera.kind, per_epoch)
 
 
 @torch.no_grad()

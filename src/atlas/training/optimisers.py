@@ -1,7 +1,7 @@
 """An optimiser for each player, the schedule of its learning rate, and how often it moves."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Player:
     """Of the steps in which it moves."""
     gate: tuple[float | None, float | None] = (None, None)
     """It pauses while the model's gauge (nats per image) lies below the first or above the second."""
+    together: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """Where several processes train: takes the loss, and has its gradient be the mean over them."""
 
     def moves(self, step: int) -> bool:
         """Does it move in this step, counted from 0? The steps it takes are spread evenly."""
@@ -38,6 +40,14 @@ class Player:
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
+
+    def learn(self, loss: torch.Tensor, retain_graph: bool) -> None:
+        """Take the gradient of a loss with respect to this player's parameters alone."""
+        self.optimiser.zero_grad()
+        loss = self.together(loss) if self.together else loss
+        # Not autograd.grad: its gradients may lie in memory otherwise than their parameters, which the fused optimisers
+        # do not look at.
+        loss.backward(inputs=self.parameters, retain_graph=retain_graph)
 
     @property
     def gated(self) -> bool:
