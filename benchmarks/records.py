@@ -111,7 +111,7 @@ class Memory(Part):
 
 class StartupRow(Record):
     command: str
-    seconds: float | None
+    seconds: float | None = None
     """The least of some tries; none where it could not be tried."""
     note: str = ""
     packages: dict[str, float] = {}

@@ -176,13 +176,18 @@ def scaling_tables(scaling: Scaling) -> list[str]:
         + table(
             [found.over.replace("_", " "), "ours", "plain", "ratio"],
             [
-                [f"{row.value:g}", f"{row.ours:.3g}", f"{row.plain:.3g}", f"{row.plain / row.ours:.1f}"]
+                [f"{row.value:,g}", _short(row.ours), _short(row.plain), f"{row.plain / row.ours:.1f}"]
                 for row in found.rows
             ],
             0,
         )
         for found in scaling.tables
     ]
+
+
+def _short(value: float) -> str:
+    """Return three digits, and of a larger number those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def memory_table(memory: Memory) -> str:

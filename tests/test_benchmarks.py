@@ -41,6 +41,8 @@ from benchmarks.records import (
     Speed,
     SpeedRow,
     Spread,
+    Startup,
+    StartupRow,
 )
 from benchmarks.scaling import changed
 from benchmarks.work import count
@@ -344,6 +346,13 @@ def filled() -> Benchmarks:
                 MemoryRow(run="a", stage="evaluate", epochs=1, peak=3.5, seconds=1.0),
                 MemoryRow(run="b", stage="train", epochs=2, peak=0.9, seconds=1.0),
                 MemoryRow(run="b", stage="train", epochs=8, peak=0.8, seconds=1.0),
+            ],
+        ),
+        startup=Startup(
+            **about,
+            rows=[
+                StartupRow(command="dvc repro", note="not up to date"),
+                StartupRow(command="import of src/train.py", seconds=1.7, packages={"torch": 1.2}),
             ],
         ),
         quality=Quality(
