@@ -42,7 +42,7 @@ class Watched(Settings):
         return object.__getattribute__(self, "__dict__")["runs"][key]
 
 
-class Rows(dict):  # type: ignore[type-arg]
+class Rows(dict):
     """The rows of a budget, or the datasets, by name."""
 
     def __init__(self, place: str, rows: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     log, script, *words = sys.argv[1:]
     load = atlas.settings.load
     # Under both names by which it is called.
-    atlas.settings.load = lambda *place: watched(load(*place))  # type: ignore[assignment]
+    atlas.settings.load = lambda *place: watched(load(*place))
     sys.argv = [script, *words]
     try:
         runpy.run_path(script, run_name="__main__")

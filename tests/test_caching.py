@@ -175,10 +175,10 @@ def test_what_dvc_does_again(done: Done, tmp_path: Path) -> None:
         assert changed(clone) == wanted, name
         (clone / name).write_text(before)
     params = clone / "params.yaml"
-    for old, new, wanted in (("map_steps: 15", "map_steps: 11", "sample"), ("fps: 10", "fps: 12", "animate")):
+    for old, new, stage in (("map_steps: 15", "map_steps: 11", "sample"), ("fps: 10", "fps: 12", "animate")):
         before = params.read_text()
         params.write_text(before.replace(old, new))
-        assert params.read_text() != before and changed(clone) == {f"{wanted}@{RUN}"}
+        assert params.read_text() != before and changed(clone) == {f"{stage}@{RUN}"}
         params.write_text(before)
     assert changed(clone) == set()
 
