@@ -188,11 +188,7 @@ def test_a_full_disk_is_one_clear_line(clone: Path, done: Done, stage: str) -> N
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, FULL)),
     )
     said = done_.stdout + done_.stderr
-    assert (
-        done_.returncode != 0
-        and "error: " in said
-        and re.search("could not be (written|encoded): |File too large", said)
-    ), said
+    assert done_.returncode != 0 and re.search("error: .* could not be (written|encoded): ", said), said
     assert "Traceback" not in said
     after = content(clone, tracked(clone))
     assert [name for name in before if after[name] not in (before[name], "")] == [], "nothing is half-written"

@@ -96,8 +96,9 @@ def _axis(
 ) -> tuple[Callable[[float], float], list[Tick]]:
     """Return the map from values to places and the ticks between `low` and `high`."""
     if low == high:
-        room = 0.5 if whole else abs(low) * 0.1 or 1.0
-        low, high = low - room, high + room
+        room = 0.5 if whole else abs(low) * 0.1
+        # Nothing all along is most often a share that might have been one.
+        low, high = (low - room, high + room) if room else (0.0, 1.0)
     ticks = [
         float(tick)
         for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=1).tick_values(low, high)

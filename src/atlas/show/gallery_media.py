@@ -51,9 +51,10 @@ def write_picture(source: Path, target: Path) -> None:
     """
     try:
         with Image.open(source) as image:
-            image.convert("RGB").save(target, **LOSSLESS)
+            picture = image.convert("RGB")
     except OSError as error:
         raise AtlasError(f"{source} cannot be read as PNG: {error}") from None
+    picture.save(target, **LOSSLESS)
 
 
 def write_poster(film: Path, target: Path) -> None:
