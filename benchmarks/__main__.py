@@ -12,21 +12,23 @@ from atlas import settings as settings_file
 from atlas.device import Machine, machine
 from atlas.errors import AtlasError, run_stage
 from atlas.files import whole_file, write_json
-from benchmarks import processes, quality, report, scaling, speed
+from benchmarks import levers, processes, quality, report, scaling, speed
 from benchmarks.cases import Case, cases, load
 from benchmarks.clock import Pace, Progress
 from benchmarks.records import Benchmarks, Record
 
 PARTS = {
     "speed": "images a second of our trainer and of a plain PyTorch loop, every model, both data sets",
+    "levers": "what each thing that makes a step fast is worth",
     "scaling": "cost against batch size, width and data set",
     "memory": "peak memory of stages of default runs",
     "startup": "how long commands take to start",
     "quality": "the same quality as the plain loop, over three seeds",
     "learning": "time to quality",
 }
-USUAL = ("speed", "scaling", "memory", "startup")
+USUAL = ("speed", "levers", "scaling", "memory", "startup")
 TABLES = {"benchmarks.md": report.details, "speed.md": report.readme}
+LEVERED = ("cvae", "cvae_gan")
 SCALED = ("mnist_cvae_8", "mnist_cvae_gan_8")
 COMPARED, EPOCHS = "mnist_cvae_2", 2
 LEARNT = "mnist_cvae_gan_8"
@@ -116,6 +118,10 @@ def measure(part: str, computer: Machine, progress: Progress, quick: bool, model
     if part == "scaling":
         scaled = [small(by_run[SCALED[0]])] if quick else [by_run[run] for run in SCALED]
         return scaling.measure(scaled, split, computer, progress, TRIAL if quick else BRIEF, 2 if quick else None)
+    if part == "levers":
+        wanted = [case for case in everything if case.run.dataset == "mnist" and case.run.model in LEVERED]
+        wanted = [small(wanted[0])] if quick else wanted
+        return levers.measure(wanted, split, computer, progress, TRIAL if quick else BRIEF)
     settings = settings_file.load()
     validation = load("mnist", "validation", computer, 500 if quick else None)
     judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, computer)

@@ -16,6 +16,7 @@ from atlas.device import Machine
 from atlas.errors import AtlasError
 from atlas.models.base import Losses, Model
 from atlas.nn.convolutional import Decoder
+from atlas.nn.dropout import Dropout
 from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
 from atlas.settings import Run
 from atlas.training.graph import stepper
@@ -33,7 +34,7 @@ class Ours:
     def __init__(self, model: Model, run: Run, split: Split, machine: Machine) -> None:
         self.model, self.run, self.split, self.machine = machine.place(model).train(), run, split, machine
         self.players = make_players(self.model, run.settings)
-        self.make_step = stepper(self._act, self.players, split, machine)
+        self.make_step = stepper(self.act, self.players, split, machine)
         self.per_epoch = len(split) // run.train.batch_size
         self.total = self.per_epoch * run.train.epochs
         self.averages, self.watch = Averages(machine.device), Watch()
@@ -57,7 +58,7 @@ class Ours:
                 self.watch.seen.clear()
                 self.averages.read()
 
-    def _act(self, images: Tensor, labels: Tensor, step: int) -> Losses:
+    def act(self, images: Tensor, labels: Tensor, step: int) -> Losses:
         return train_step(self.model, self.players, images, labels, step, self.machine)
 
     def _endless(self) -> Iterator[Tensor]:
@@ -127,21 +128,44 @@ def plain_optimiser(kind: str, group: list[nn.Parameter], rate: float, momentum:
 
 
 def plain_twin(model: Model) -> Model:
-    """Return a copy with the same weights whose folded convolutions are computed as they are written down.
+    """Return a copy with the same weights in which everything is computed as it is written down, the usual way."""
+    twin = copy.deepcopy(model)
+    unfold(twin)
+    default_layout(twin)
+    plain_dropout(twin)
+    return twin
 
-    Upsampling and then a convolution of the large picture, a convolution of stride two, and pictures in PyTorch's
-    default layout.
+
+def unfold(model: Model) -> None:
+    """Have folded convolutions computed as they are written down.
+
+    Upsampling and then a convolution of the large picture; a convolution of stride two.
     """
-    twin = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    for module in twin.modules():
+    for module in model.modules():
         # By method, not by replacing the layer: spectral normalisation hangs on the layer.
         if isinstance(module, UpsampledConv2d):
             module.forward = MethodType(_upsample_then_convolve, module)  # type: ignore[method-assign]
         elif isinstance(module, HalvingConv2d):
             module.forward = MethodType(nn.Conv2d.forward, module)  # type: ignore[method-assign]
-        elif isinstance(module, Decoder):
+
+
+def default_layout(model: Model) -> None:
+    """Have weights and pictures in PyTorch's default layout."""
+    model.to(memory_format=torch.contiguous_format)
+    for module in model.modules():
+        if isinstance(module, Decoder):
             module.layers.register_forward_pre_hook(lambda _, pictures: pictures[0].contiguous())
-    return twin
+
+
+def plain_dropout(model: Model) -> None:
+    """Have features dropped by PyTorch's own means."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.forward = MethodType(_drop, module)  # type: ignore[method-assign]
+
+
+def _drop(layer: Dropout, features: Tensor) -> Tensor:
+    return functional.dropout(features, layer.rate, layer.training)
 
 
 def _upsample_then_convolve(layer: UpsampledConv2d, pictures: Tensor) -> Tensor:

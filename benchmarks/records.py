@@ -77,6 +77,18 @@ class Speed(Part):
     profile: Profile
 
 
+class LeverRow(Record):
+    """How much longer a case's step takes without something that makes it fast."""
+
+    case: str
+    lever: str
+    ratio: Spread
+
+
+class Levers(Part):
+    rows: list[LeverRow]
+
+
 class ScalingRow(Record):
     value: float
     """Of the batch size, of the width, or of the number of training images."""
@@ -151,6 +163,7 @@ class Benchmarks(Record):
     """Every part that was measured so far."""
 
     speed: Speed | None = None
+    levers: Levers | None = None
     scaling: Scaling | None = None
     memory: Memory | None = None
     startup: Startup | None = None

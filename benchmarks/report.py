@@ -8,6 +8,7 @@ from benchmarks.cases import GOAL, GOALS, SHARE_GOAL
 from benchmarks.records import (
     Benchmarks,
     Learning,
+    Levers,
     Memory,
     Profile,
     Quality,
@@ -45,6 +46,8 @@ def details(found: Benchmarks) -> str:
     if found.speed:
         parts += ["## Speed\n", speed_table(found.speed), speed_words(found.speed), work_table(found.speed)]
         parts += ["## Where the time goes\n", profile_table(found.speed.profile)]
+    if found.levers:
+        parts += ["## What each lever is worth\n", levers_table(found.levers)]
     if found.scaling:
         parts += ["## Scaling\n", *scaling_tables(found.scaling)]
     if found.memory:
@@ -166,6 +169,19 @@ def profile_table(profile: Profile) -> str:
     rows = [[f"`{row.operation}`", _per_cent(row.share), f"{row.calls:.1f}"] for row in profile.rows]
     lead = f"{profile.case}, {profile.milliseconds:.0f} ms a step, each operation's own time:\n\n"
     return lead + table(["operation", "share", "calls a step"], rows)
+
+
+def levers_table(levers: Levers) -> str:
+    """Return how many times as long a step takes without each, a column a case."""
+    cases = list(dict.fromkeys(row.case for row in levers.rows))
+    ratios = {(row.lever, row.case): row.ratio for row in levers.rows}
+    rows = [
+        [name, *(f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" for spread in of_cases)]
+        for name in dict.fromkeys(row.lever for row in levers.rows)
+        for of_cases in [[ratios[name, case] for case in cases]]
+    ]
+    lead = "Times as long that a step takes without it, everything else as it is; medians, quartiles in brackets.\n\n"
+    return lead + table(["without", *cases], rows)
 
 
 def scaling_tables(scaling: Scaling) -> list[str]:

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import PARAMS, ROOT, Build, Noise
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from atlas.datasets import to_unit
 from atlas.device import Machine
 from atlas.errors import AtlasError
 from atlas.models.base import Model
+from atlas.nn.dropout import Dropout
+from atlas.nn.folded import UpsampledConv2d
 from atlas.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.loop import train
@@ -26,6 +29,7 @@ from benchmarks import processes, report
 from benchmarks.__main__ import main, read, write
 from benchmarks.cases import SHAPES, cases, make
 from benchmarks.clock import Progress
+from benchmarks.levers import LEVERS, ours
 from benchmarks.loops import Ours, Plain, plain_twin
 from benchmarks.quality import learn
 from benchmarks.records import (
@@ -146,6 +150,44 @@ def test_the_plain_loop_lets_players_rest_as_ours_does(noise: Noise, cpu: Machin
     assert not torch.equal(kept[0], loop.model.players()["discriminator"][0])
 
 
+def test_each_lever_is_left_out_and_nothing_else(noise: Noise, cpu: Machine) -> None:
+    """What each changes, seen where it acts; the weights that it begins with are the same."""
+    case = replace(ALL["mnist cvae_gan, default sizes"], run=small("mnist cvae_gan, default sizes", dropout=0.1))
+    split, machine = noise(200, (1, 28, 28)), replace(cpu, bfloat16=True)
+    loops = {"": ours(case, split, machine)} | {name: build(case, split, machine) for name, build in LEVERS.items()}
+    whole = loops[""]
+    passes: dict[str, int] = dict.fromkeys(loops, 0)
+
+    def counted(name: str) -> None:
+        passes[name] += 1
+
+    for name, loop in loops.items():
+        torch.testing.assert_close(loop.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+        _decoder(loop).register_forward_pre_hook(lambda *_, name=name: counted(name))
+    for loop in loops.values():
+        loop.advance(1)
+    moving = sum(player.moves(0) for player in whole.players)
+    alone = "one forward pass for all players"
+    assert moving > 1 and passes == dict.fromkeys(loops, 2) | {alone: 2 * moving}
+    assert [name for name, loop in loops.items() if not loop.machine.bfloat16] == ["bfloat16"]
+    last = {name: _weight(loop).is_contiguous(memory_format=torch.channels_last) for name, loop in loops.items()}
+    assert [name for name in last if not last[name]] == ["channels last"]
+    by_list = {name: loop.players[0].optimiser.defaults["foreach"] for name, loop in loops.items()}
+    assert [name for name in by_list if not by_list[name]] == ["optimisers fused or by the list"]
+    for kind, lever in ((UpsampledConv2d, "convolutions folded"), (Dropout, "dropout from random bytes")):
+        for name, loop in loops.items():
+            replaced = ["forward" in vars(layer) for layer in loop.model.modules() if isinstance(layer, kind)]
+            assert replaced and all(replaced) == any(replaced) == (name == lever)
+
+
+def _decoder(loop: Ours) -> nn.Module:
+    return loop.model.get_submodule("decoder")
+
+
+def _weight(loop: Ours) -> torch.Tensor:
+    return next(layer.weight for layer in _decoder(loop).modules() if isinstance(layer, UpsampledConv2d))
+
+
 def test_work_against_a_count_by_hand(noise: Noise, cpu: Machine) -> None:
     run = small("mnist ae, seed sizes", batch_size=8)
     split = noise(8, (1, 28, 28))
@@ -252,11 +294,14 @@ def test_a_trial_writes_what_can_be_read_again(
 ) -> None:
     target = tmp_path / "benchmarks.json"
     monkeypatch.chdir(ROOT)
-    for part in ("speed", "scaling"):
+    for part in ("speed", "levers", "scaling"):
         monkeypatch.setattr(sys, "argv", ["benchmarks", part, "--quick", "--output", str(target)])
         main()
     found = read(target)
-    assert found.speed and found.scaling and not found.memory
+    assert found.speed and found.levers and found.scaling and not found.memory
+    assert [row.lever for row in found.levers.rows] == list(LEVERS) and all(
+        row.ratio.low > 0 for row in found.levers.rows
+    )
     for row in found.speed.rows:
         assert row.ours > 0 and row.plain > 0 and row.ratio.low <= row.ratio.median <= row.ratio.high
         assert row.plain_work >= row.shared_work > row.our_work > 0
@@ -275,7 +320,7 @@ def test_a_trial_writes_what_can_be_read_again(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["sped"], r"part 'sped'; allowed: speed, scaling, memory, startup, quality, learning"),
+        (["sped"], r"part 'sped'; allowed: speed, levers, scaling, memory, startup, quality, learning"),
         (["speed", "--models", "vea"], r"--models: found 'vea'; allowed: ae, vae, "),
     ],
 )

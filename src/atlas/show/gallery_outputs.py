@@ -101,7 +101,9 @@ class RunPage:
 
     @property
     def yaml(self) -> str:
-        return yaml.safe_dump(dict(self.settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=60)
+        return yaml.safe_dump(
+            dict(self.settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=60
+        )
 
     @property
     def series(self) -> list["Series"]:
