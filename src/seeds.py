@@ -7,14 +7,24 @@ changed then was no arithmetic.
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from atlas import settings as settings_file
 from atlas.errors import run_stage
-from atlas.experiments import LOCK, Stages, experiments, fingerprint, lock_of, others, read_lock, read_metrics, value_of
+from atlas.experiments import (
+    LOCK,
+    Stages,
+    experiments,
+    fingerprint,
+    lock_of,
+    others,
+    own_bytes,
+    read_lock,
+    read_metrics,
+    value_of,
+)
 from atlas.files import need, write_json
 
 TARGET = Path("results/seeds.json")
@@ -43,14 +53,6 @@ def kept(before: dict[str, Any], ours: Stages, run: str) -> dict[str, Any]:
     if same and str(value_of(ours, run, "seed")) not in before["seeds"]:
         return {**now, "seeds": before["seeds"]}
     return {**now, "seeds": {}}
-
-
-def own_bytes(run: str) -> str | None:
-    """Return a hash of the workspace's trained network and of its measures, or None where they are not there."""
-    files = [Path("outputs/models") / run / "weights.safetensors", Path("outputs/metrics") / f"{run}.json"]
-    if not all(file.is_file() for file in files):
-        return None
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 if __name__ == "__main__":

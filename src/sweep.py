@@ -11,7 +11,18 @@ from typing import Any
 
 from atlas import settings as settings_file
 from atlas.errors import AtlasError, run_stage
-from atlas.experiments import LOCK, Stages, experiments, fingerprint, lock_of, others, read_lock, read_metrics, value_of
+from atlas.experiments import (
+    LOCK,
+    Stages,
+    experiments,
+    fingerprint,
+    lock_of,
+    others,
+    own_bytes,
+    read_lock,
+    read_metrics,
+    value_of,
+)
 from atlas.files import need, whole_file, write_json
 from atlas.measures.catalogue import MEASURES
 
@@ -45,15 +56,18 @@ def main() -> None:
         )
     metrics = json.loads(need(Path(f"outputs/metrics/{run}.json"), f"evaluate@{run}").read_text(encoding="utf-8"))
     rows = sorted([*rows, {"value": own, "measures": metrics}], key=order)
-    write_json(TARGET, {"run": run, "key": key, "of": fingerprint(ours, run, key), "rows": rows})
+    marks = {"of": fingerprint(ours, run, key), "own": own_bytes(run)}
+    write_json(TARGET, {"run": run, "key": key, **marks, "rows": rows})
     with whole_file(TABLE) as aside:
         aside.write_text(markdown(run, key, rows, own, settings.scale, settings.run(run).seed), encoding="utf-8")
     print(f"{TARGET}: {key} of {run}: {', '.join(str(row['value']) for row in rows)}")
 
 
 def kept(before: dict[str, Any], ours: Stages, run: str, key: str) -> list[Row]:
-    """Return what was gathered before of other values, where it is of this sweep and of the workspace's code."""
-    if [before.get(name) for name in ("run", "key", "of")] != [run, key, fingerprint(ours, run, key)]:
+    """Return what was gathered before of other values, on the terms of src/seeds.py."""
+    now = {"of": fingerprint(ours, run, key), "own": own_bytes(run)}
+    same = before.get("of") == now["of"] or (now["own"] is not None and before.get("own") == now["own"])
+    if not same or [before.get(name) for name in ("run", "key")] != [run, key]:
         return []
     return [row for row in before["rows"] if row["value"] != value_of(ours, run, key)]
 

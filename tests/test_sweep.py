@@ -54,7 +54,7 @@ def test_an_experiment_belongs_where_that_setting_alone_differs() -> None:
     assert others(lock(), lock("m2", gamma=2.0), [RUN]) == {}, "no other seed"
 
 
-def test_what_was_gathered_stays_while_it_is_of_the_same_sweep() -> None:
+def test_what_was_gathered_stays_while_it_is_of_the_same_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"value": value, "measures": {}} for value in (0.02, 2.0)]
     before = {"run": RUN, "key": "gamma", "of": fingerprint(lock(), RUN, "gamma"), "rows": rows}
     assert sweep.kept(before, lock(), RUN, "gamma") == rows[1:], "the workspace's own value is measured anew"
@@ -62,6 +62,10 @@ def test_what_was_gathered_stays_while_it_is_of_the_same_sweep() -> None:
     assert sweep.kept(before, lock(seed=2), RUN, "gamma") == []
     assert sweep.kept(before, lock(), RUN, "epochs") == []
     assert sweep.kept({}, lock(), RUN, "gamma") == []
+    # Other code (another seed's lock stands for it here) that makes the same network and measures.
+    monkeypatch.setattr(sweep, "own_bytes", lambda run: f"bytes of {run}")
+    assert sweep.kept(before | {"own": f"bytes of {RUN}"}, lock(seed=2), RUN, "gamma") == rows[1:]
+    assert sweep.kept(before | {"own": "others"}, lock(seed=2), RUN, "gamma") == []
 
 
 def test_the_table_has_a_row_a_value_in_order() -> None:

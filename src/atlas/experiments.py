@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -72,6 +73,14 @@ def value_of(stages: Stages, run: str, key: str) -> Any:
 def hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
     """Return {path: hash} of a stage's deps or outs in the lock."""
     return {entry["path"]: entry["md5"] for entry in entries}
+
+
+def own_bytes(run: str) -> str | None:
+    """Return a hash of the workspace's trained network and of its measures, or None where they are not there."""
+    files = [Path("outputs/models") / run / "weights.safetensors", Path("outputs/metrics") / f"{run}.json"]
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 def read_lock(text: str) -> Stages:
