@@ -184,6 +184,17 @@ def test_broken_settings_are_refused(raw: dict[str, Any], path: str, value: Any,
     assert "\n" not in message and "pydantic" not in message
 
 
+@pytest.mark.parametrize("place", ["", "models", "runs", "runs.mnist_vae_2", "budgets.cpu.train", "datasets", "sample"])
+def test_names_with_line_ends_are_refused_in_one_line(raw: dict[str, Any], place: str) -> None:
+    inner = raw
+    for key in place.split(".") if place else []:
+        inner = inner[key]
+    inner["two\nlines\u2028\r\nthree"] = "a\nb"
+    with pytest.raises(AtlasError) as refusal:
+        check(raw)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
 def test_an_unknown_key_is_named_before_the_key_that_it_should_have_been(raw: dict[str, Any]) -> None:
     row = raw["budgets"]["smoke"]["train"]["mnist"]
     row["epoch"] = row.pop("epochs")
