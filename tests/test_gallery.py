@@ -401,6 +401,13 @@ def test_a_runs_page_has_its_numbers_their_meaning_and_its_settings(folder: Path
         assert shown in text
     for key, page in pages.items():
         assert [yaml.safe_load(words) for _, words in page.all("pre")] == [RUNS[key]]
+        assert all(len(words.splitlines()) >= len(RUNS[key]) for _, words in page.all("pre"))
+
+
+def test_large_numbers_are_short() -> None:
+    told = {0.5: "0.500", 999999.5: "999999.500", 13744895396.0: "1.37 × 10¹⁰", -2e6: "-2.00 × 10⁶"}
+    assert {value: gallery._words(value, 3) for value in told} == told
+    assert gallery._words(None, 3) == "" and gallery._words(float("inf"), 3) == "inf"
 
 
 def test_runs_follow_each_other(pages: dict[str, Page]) -> None:

@@ -29,6 +29,8 @@ COLOURS = 8
 HEADLINE = ("nelbo", "bits_per_dim", "reconstruction_mse", "frechet", "label_accuracy", "sharpness")
 """The measures that the table shows at first; a switch shows them all."""
 
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 SIDE = ("_n", "_low", "_high", "_k")
 """Endings of what stands beside a measure: its sample size, the ends of its interval, its samples an image."""
 
@@ -213,11 +215,21 @@ def _cell(run: RunPage, measure: MeasureInfo, runs: list[RunPage]) -> Cell | Non
     return Cell(
         measure=measure,
         value=value,
-        text=f"{value:.{measure.digits}f}",
-        interval="" if low is None or high is None else f"{low:.{measure.digits}f} to {high:.{measure.digits}f}",
+        text=_words(value, measure.digits),
+        interval="" if None in (low, high) else f"{_words(low, measure.digits)} to {_words(high, measure.digits)}",
         size="" if size is None else f"n = {size:,.0f}",
         best=goal is not None and len(set(rivals)) > 1 and value == goal(rivals),
     )
+
+
+def _words(value: float | None, digits: int) -> str:
+    """Return a number with so many digits behind the point, and from a million on as 1.23 x 10^6."""
+    if value is None:
+        return ""
+    if not math.isfinite(value) or abs(value) < 1e6:
+        return f"{value:.{digits}f}"
+    head, power = f"{value:.2e}".split("e")
+    return f"{head} × 10{str(int(power)).translate(RAISED)}"
 
 
 def _colours(runs: list[RunPage]) -> dict[str, int]:

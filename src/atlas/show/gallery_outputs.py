@@ -32,6 +32,13 @@ MIN_WIDTH = 480
 """Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
 
 
+class _Settings(yaml.SafeDumper):
+    """Writes mappings a line each, lists in one line."""
+
+
+_Settings.add_representer(list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+
+
 @dataclass(frozen=True)
 class Medium:
     """A picture or a film, its size in pixels, and the words that go with it."""
@@ -101,8 +108,13 @@ class RunPage:
 
     @property
     def yaml(self) -> str:
-        return yaml.safe_dump(
-            dict(self.settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=60
+        return yaml.dump(
+            dict(self.settings),
+            Dumper=_Settings,
+            default_flow_style=False,
+            sort_keys=False,
+            allow_unicode=True,
+            width=60,
         )
 
     @property
