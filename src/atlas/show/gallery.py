@@ -229,7 +229,7 @@ def _words(value: float | None, digits: int) -> str:
     if not math.isfinite(value) or abs(value) < 1e6:
         return f"{value:.{digits}f}"
     head, power = f"{value:.2e}".split("e")
-    return f"{head} × 10{str(int(power)).translate(RAISED)}"
+    return f"{head}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(power)).translate(RAISED)}"
 
 
 def _colours(runs: list[RunPage]) -> dict[str, int]:
