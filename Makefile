@@ -28,7 +28,7 @@ $(STAMP): requirements.txt
 	@if command -v uv >/dev/null; then \
 	  { [ -x $(BIN)/python ] || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); } && uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt; \
 	else \
-	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
+	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
 	fi
 	@touch $@
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the last commit, with what is not committed yet laid over it, and its `make repro SCALE=smoke`."""
     place = toy.last_commit(tmp_path_factory.mktemp("fresh") / "latent-atlas")
     # The environment is the one that the tests run in: making it is tried by whoever runs `make test`.
-    (place / ".venv").symlink_to(ROOT / ".venv")
+    (place / ".venv").symlink_to(sys.prefix)
+    # Not newer than that: `make` would install into the environment that the tests run in.
+    os.utime(place / "requirements.txt", (0, 0))
     return place
 
 
