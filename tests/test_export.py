@@ -32,7 +32,7 @@ KINDS: list[tuple[str, Shape, dict[str, Any]]] = [
     ("ae", (1, 16, 16), {}),
     ("cvae", (1, 16, 20), {"network": "mlp", "latent_dim": 1}),
     ("cvae", (3, 16, 16), {"network": "seed", "likelihood": "discretized_logistic", "noise": "pixel"}),
-    ("vae", (3, 16, 16), {"network": "spatial", "latent_dim": 32}),
+    ("vae", (3, 16, 16), {"network": "dct", "latent_dim": 32}),
     ("vae_iaf", (1, 16, 16), {"likelihood": "binarized", "latent_dim": 5, "flow_steps": 2}),
     ("ac_vae", (1, 16, 16), {}),
     ("cgan", (3, 16, 16), {}),

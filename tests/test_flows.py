@@ -66,6 +66,16 @@ def test_a_step_sees_only_the_dimensions_before_its_own(size: int) -> None:
         assert (below != 0).all(), "a dimension before its own that it does not see"
 
 
+def test_few_units_are_spread_over_many_dimensions() -> None:
+    """With 23 units for 40 dimensions, an output may miss the dimension or two just before its own, and no others."""
+    step = _exact(_flow(40, 1).steps[0])
+    z, h = torch.randn(40, dtype=torch.float64), torch.randn(1, 3, dtype=torch.float64)
+    for part in (0, 1):
+        jacobian = torch.autograd.functional.jacobian(lambda code, p=part: step(code[None], h)[p][0], z)
+        assert (jacobian.triu() == 0).all()
+        assert (jacobian[tuple(torch.tril_indices(40, 40, -3))] != 0).all()
+
+
 @pytest.mark.parametrize("size", [2, 5])
 def test_every_output_sees_the_context(size: int) -> None:
     step = _exact(_flow(size, 1).steps[0])

@@ -43,7 +43,7 @@ scalars = (
     | some.integers(-3, 40)
     | some.sampled_from([0, -1, 10**7, 2**31, 2**63, 10**400, -0.0, 1e-300, 1e300, math.nan, math.inf, -math.inf, 0.5])
     | some.floats(0, 2)
-    | some.sampled_from(["", "mnist", "vae", "cvae_gan", "adam", "conv", "mlp", "spatial", "gaussian", "1e-3", "null"])
+    | some.sampled_from(["", "mnist", "vae", "cvae_gan", "adam", "conv", "mlp", "dct", "gaussian", "1e-3", "null"])
     | some.text(max_size=8)
 )
 values = some.recursive(

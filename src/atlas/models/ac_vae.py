@@ -41,7 +41,7 @@ class ClassCodedVAE(Model):
         super().__init__(shape, classes, latent_dim)
         self.class_weight = class_weight
         self.likelihood = Likelihood(likelihood, shape[0], noise)
-        self.encoder = encoder(network, shape, classes + 2 * latent_dim, width, dropout)
+        self.encoder = encoder(network, shape, latent_dim, latent_dim + classes, width, dropout)
         self.decoder = decoder(network, shape, latent_dim, width, dropout, classes, self.likelihood.outputs)
 
     def players(self) -> dict[str, list[nn.Parameter]]:
@@ -79,5 +79,5 @@ class ClassCodedVAE(Model):
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         size = self.latent_dim
-        logits, mean, log_variance = self.encoder(images).split([self.classes, size, size], 1)
+        mean, log_variance, logits = self.encoder(images).split([size, size, self.classes], 1)
         return logits, mean, log_variance

@@ -34,7 +34,7 @@ class Autoencoder(Model):
         if reconstruction not in RECONSTRUCTION:
             raise ValueError(f"reconstruction: found {reconstruction!r}; allowed: {', '.join(RECONSTRUCTION)}")
         self.reconstruction = reconstruction
-        self.encoder = encoder(network, shape, latent_dim, width, dropout)
+        self.encoder = encoder(network, shape, latent_dim, 0, width, dropout)
         self.decoder = decoder(network, shape, latent_dim, width, dropout)
 
     def players(self) -> dict[str, list[nn.Parameter]]:

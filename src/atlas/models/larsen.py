@@ -49,7 +49,7 @@ class Larsen(Model):
         self.gamma = gamma
         self.crossed = feature_loss == "cross_entropy"
         shown = classes if self.conditional else 0
-        self.encoder = encoder(network, shape, 2 * latent_dim, width, dropout, shown)
+        self.encoder = encoder(network, shape, latent_dim, latent_dim, width, dropout, shown)
         self.decoder = decoder(network, shape, latent_dim, width, dropout, shown)
         self.discriminator = discriminator(network, shape, width, dropout, shown)
 

@@ -32,7 +32,7 @@ class Variational(Model):
         super().__init__(shape, classes, latent_dim)
         shown = classes if self.conditional else 0
         self.likelihood = Likelihood(likelihood, shape[0], noise)
-        self.encoder = encoder(network, shape, 2 * latent_dim + context, width, dropout, shown)
+        self.encoder = encoder(network, shape, latent_dim, latent_dim + context, width, dropout, shown)
         self.decoder = decoder(network, shape, latent_dim, width, dropout, shown, self.likelihood.outputs)
         self.pixels = self.likelihood.pixels
 

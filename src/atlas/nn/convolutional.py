@@ -25,7 +25,7 @@ HIDDEN = 256
 
 
 class Encoder(Labelled):
-    """Image, and label if conditional, to `outputs` numbers.
+    """Image, and label if conditional, to a code and `others` numbers.
 
     Conv 3x3/2, dropout, max-pool, conv 3x3, flatten, label appended, dense layers.
     """
@@ -33,7 +33,8 @@ class Encoder(Labelled):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        outputs: int,
+        latent_dim: int,
+        others: int = 0,
         width: float = 1.0,
         dropout: float = 0.0,
         classes: int = 0,
@@ -53,11 +54,11 @@ class Encoder(Labelled):
             nn.Flatten(),
         )
         flat = second * (shape[1] // 4) * (shape[2] // 4) + classes
-        self.dense = dense([flat, *([scaled(64, width)] if exact else [HIDDEN, HIDDEN]), outputs])
+        self.dense = dense([flat, *([scaled(64, width)] if exact else [HIDDEN, HIDDEN]), latent_dim + others])
         initialise(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, outputs]."""
+        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, latent_dim + others]."""
         return self.dense(self.append(self.features(images), labels)).float()
 
 

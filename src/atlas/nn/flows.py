@@ -36,7 +36,8 @@ class Made(nn.Module):
 
     def __init__(self, size: int, context: int, units: int) -> None:
         super().__init__()
-        degrees = torch.arange(units) % size
+        # Units fewer than dimensions are spread over them: the last dimensions too are to see nearly all before them.
+        degrees = torch.arange(units) % size if units >= size else torch.arange(units) * size // units
         places = torch.arange(1, size + 1)
         self.first = MaskedLinear((degrees[:, None] >= places[None, :]).float())
         self.context = nn.Linear(context, units, bias=False)

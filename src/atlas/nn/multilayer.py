@@ -10,18 +10,24 @@ UNITS = 500
 
 
 class DenseEncoder(Labelled):
-    """Image, and label if conditional, through two layers of 500 (times `width`) to `outputs` numbers."""
+    """Image, and label if conditional, through two layers of 500 (times `width`) to a code and `others`."""
 
     def __init__(
-        self, shape: tuple[int, int, int], outputs: int, width: float = 1.0, dropout: float = 0.0, classes: int = 0
+        self,
+        shape: tuple[int, int, int],
+        latent_dim: int,
+        others: int = 0,
+        width: float = 1.0,
+        dropout: float = 0.0,
+        classes: int = 0,
     ) -> None:
         super().__init__(classes)
         units = scaled(UNITS, width)
-        self.layers = dense([math.prod(shape) + classes, units, units, outputs], dropout)
+        self.layers = dense([math.prod(shape) + classes, units, units, latent_dim + others], dropout)
         initialise(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, outputs]."""
+        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, latent_dim + others]."""
         return self.layers(self.append(images.flatten(1), labels)).float()
 
 

@@ -3,7 +3,7 @@
 * `conv`: the seed's convolutions, with more where label and code meet;
 * `seed`: the seed's, layer by layer;
 * `mlp`: two dense layers of 500;
-* `spatial`: convolutions only, for a code that is a small picture.
+* `dct`: convolutions around a cosine transform, for a code of hundreds of frequencies.
 """
 
 from functools import partial
@@ -12,14 +12,14 @@ from typing import Any
 from torch import nn
 
 from atlas.nn.convolutional import Decoder, Discriminator, Encoder
+from atlas.nn.dct import DctDecoder, DctEncoder
 from atlas.nn.multilayer import DenseDecoder, DenseEncoder
-from atlas.nn.spatial import SpatialDecoder, SpatialEncoder
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
     "conv": (Encoder, Decoder),
     "seed": (partial(Encoder, exact=True), partial(Decoder, exact=True)),
     "mlp": (DenseEncoder, DenseDecoder),
-    "spatial": (SpatialEncoder, SpatialDecoder),
+    "dct": (DctEncoder, DctDecoder),
 }
 # A GAN's generator has no dense layers between label and pictures: with them it gave one image a label whatever the
 # code, under every loss and optimiser that was tried (coverage 0.01 after two epochs of MNIST, against 0.75 after one).
@@ -31,10 +31,19 @@ DISCRIMINATORS: dict[str, Any] = {"conv": Discriminator, "seed": partial(Discrim
 
 
 def encoder(
-    kind: str, shape: tuple[int, int, int], outputs: int, width: float, dropout: float, classes: int = 0
+    kind: str,
+    shape: tuple[int, int, int],
+    latent_dim: int,
+    others: int,
+    width: float,
+    dropout: float,
+    classes: int = 0,
 ) -> nn.Module:
-    """Return a network from images [N, C, H, W] in [0, 1], and labels [N] if `classes` is not 0, to [N, outputs]."""
-    return _known(kind, NETWORKS)[0](shape, outputs, width, dropout, classes)
+    """Return a network from images [N, C, H, W] in [0, 1], and labels [N] if `classes` is not 0, to numbers.
+
+    They are [N, latent_dim + others]: the code or its mean, then its log-variances if any, then what else a model asks.
+    """
+    return _known(kind, NETWORKS)[0](shape, latent_dim, others, width, dropout, classes)
 
 
 def decoder(

@@ -99,7 +99,7 @@ class AnimationSettings(Strict):
 # Keys that models share, and what they may hold. A run may only set those that its model's defaults hold.
 VOCABULARY: dict[str, Any] = {
     "latent_dim": Annotated[int, Field(ge=1, le=4096, strict=True)],
-    "network": Literal["conv", "seed", "mlp", "spatial"],
+    "network": Literal["conv", "seed", "mlp", "dct"],
     "dropout": Fraction,
     "reconstruction": Literal["cross_entropy", "squared_error"],
     "likelihood": Literal["bernoulli", "binarized", "gaussian", "discretized_logistic"],
