@@ -51,13 +51,14 @@ class Frequencies(nn.Module):
             raise ValueError(f"latent_dim: found {count}; network 'dct' allows 1 to {math.prod(shape)}, one a pixel")
         self.shape = shape
         self.channels, self.rows, self.columns = (nn.Parameter(cosines(size)) for size in shape)
-        channel, row, column = torch.meshgrid(*(torch.arange(size).float() for size in shape), indexing="ij")
-        height = (1 + 2 * channel) * (1 + torch.hypot(row, column))
+        channel, row, column = torch.meshgrid(*(torch.arange(size).double() for size in shape), indexing="ij")
+        # Only operations that every machine rounds alike: weights are of use in this order and no other.
+        height = (1 + 2 * channel) * (1 + (row**2 + column**2).sqrt())
         heights, order = height.flatten().sort(stable=True)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("places", order.argsort(), persistent=False)
         # What the coefficients are expected to measure: standard deviations, [count].
-        self.expected = SIZE * math.sqrt(math.prod(shape)) * heights[:count] ** -FALL
+        self.expected = SIZE * math.sqrt(math.prod(shape)) * heights[:count].float() ** -FALL
 
     def analyse(self, pictures: Tensor) -> Tensor:
         """Pictures [N, C, H, W] to coefficients [N, count], float32."""
