@@ -34,6 +34,7 @@ COMPARED, EPOCHS = "mnist_cvae_2", 2
 LEARNT = "mnist_cvae_gan_8"
 PACE = Pace(turn=0.1, least=5, most=15, seconds=4.0)
 BRIEF = Pace(turn=0.1, least=3, most=7, seconds=1.5)
+MANY = Pace(turn=0.3, least=9, most=18, seconds=35.0)
 TRIAL = Pace(turn=0.01, least=2, most=2, seconds=1.0)
 NOISE = 320
 """Images of a trial."""
@@ -121,7 +122,7 @@ def measure(part: str, computer: Machine, progress: Progress, quick: bool, model
     if part == "levers":
         wanted = [case for case in everything if case.run.dataset == "mnist" and case.run.model in LEVERED]
         wanted = [small(wanted[0])] if quick else wanted
-        return levers.measure(wanted, split, computer, progress, TRIAL if quick else BRIEF)
+        return levers.measure(wanted, split, computer, progress, TRIAL if quick else MANY)
     settings = settings_file.load()
     validation = load("mnist", "validation", computer, 500 if quick else None)
     judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, computer)

@@ -18,7 +18,7 @@ from benchmarks.loops import Ours, default_layout, plain_dropout, plain_optimise
 from benchmarks.records import LeverRow, Levers
 from benchmarks.speed import enough, seconds, spread
 
-Build = Callable[[Case, Split, Machine], Ours]
+Build = Callable[[Case, Split, Machine], Ours | None]
 
 
 def measure(chosen: Sequence[Case], split: Split, machine: Machine, progress: Progress, pace: Pace) -> Levers:
@@ -26,17 +26,22 @@ def measure(chosen: Sequence[Case], split: Split, machine: Machine, progress: Pr
     started = time.perf_counter()
     rows = []
     for number, case in enumerate(chosen):
-        loops = [ours(case, split, machine), *(build(case, split, machine) for build in LEVERS.values())]
+        built = {name: build(case, split, machine) for name, build in LEVERS.items()}
+        without = {name: loop for name, loop in built.items() if loop}
+        loops = [ours(case, split, machine), *without.values()]
         for loop in loops:
             loop.advance(case.period)
         many = [enough(loop, case.period, pace.turn, machine.device) for loop in loops]
-        rounds = [
-            [seconds(loop, steps, machine.device) / steps for loop, steps in zip(loops, many, strict=True)]
-            for _ in pace.rounds()
-        ]
-        whole, *without = np.array(rounds).T
-        for name, times in zip(LEVERS, without, strict=True):
-            rows.append(LeverRow(case=case.name, lever=name, ratio=spread(times / whole)))
+        rounds = []
+        for first in pace.rounds():
+            # Each round begins with another loop: what one leaves in the caches is not always the same one's gain.
+            times = np.empty(len(loops))
+            for place in np.roll(np.arange(len(loops)), -first):
+                times[place] = seconds(loops[place], many[place], machine.device) / many[place]
+            rounds.append(times)
+        whole, *others = np.array(rounds).T
+        for name, those in zip(without, others, strict=True):
+            rows.append(LeverRow(case=case.name, lever=name, ratio=spread(those / whole)))
         progress.show(number + 1, len(chosen), case.name)
     return Levers(machine=str(machine), seconds=round(time.perf_counter() - started, 1), rows=rows)
 
@@ -45,8 +50,9 @@ def ours(case: Case, split: Split, machine: Machine) -> Ours:
     return Ours(make(case.run), case.run, split, machine)
 
 
-def _separately(case: Case, split: Split, machine: Machine) -> Ours:
-    return Separately(make(case.run), case.run, split, machine)
+def _separately(case: Case, split: Split, machine: Machine) -> Ours | None:
+    loop = Separately(make(case.run), case.run, split, machine)
+    return loop if len(loop.players) > 1 else None
 
 
 def _in_float32(case: Case, split: Split, machine: Machine) -> Ours:
@@ -74,7 +80,9 @@ def _plain_optimisers(case: Case, split: Split, machine: Machine) -> Ours:
     return loop
 
 
-def _plain_dropout(case: Case, split: Split, machine: Machine) -> Ours:
+def _plain_dropout(case: Case, split: Split, machine: Machine) -> Ours | None:
+    if not case.run.settings["dropout"]:
+        return None
     loop = ours(case, split, machine)
     plain_dropout(loop.model)
     return loop
@@ -123,7 +131,7 @@ LEVERS: dict[str, Build] = {
     "batches by index, no loader": _loaded,
     "losses read now and then": _reading,
 }
-"""Name of a lever -> the loop without it."""
+"""Name of a lever -> the loop without it; none where a run has nothing that it could move."""
 
 
 class Separately(Ours):

@@ -154,8 +154,10 @@ def test_each_lever_is_left_out_and_nothing_else(noise: Noise, cpu: Machine) -> 
     """What each changes, seen where it acts; the weights that it begins with are the same."""
     case = replace(ALL["mnist cvae_gan, default sizes"], run=small("mnist cvae_gan, default sizes", dropout=0.1))
     split, machine = noise(200, (1, 28, 28)), replace(cpu, bfloat16=True)
-    loops = {"": ours(case, split, machine)} | {name: build(case, split, machine) for name, build in LEVERS.items()}
-    whole = loops[""]
+    built = {name: build(case, split, machine) for name, build in LEVERS.items()}
+    whole = ours(case, split, machine)
+    loops = {"": whole} | {name: loop for name, loop in built.items() if loop}
+    assert len(loops) == 1 + len(LEVERS)
     passes: dict[str, int] = dict.fromkeys(loops, 0)
 
     def counted(name: str) -> None:
@@ -299,7 +301,9 @@ def test_a_trial_writes_what_can_be_read_again(
         main()
     found = read(target)
     assert found.speed and found.levers and found.scaling and not found.memory
-    assert [row.lever for row in found.levers.rows] == list(LEVERS) and all(
+    # A CVAE has one player and, by default, no dropout.
+    unmoved = ("one forward pass for all players", "dropout from random bytes")
+    assert [row.lever for row in found.levers.rows] == [name for name in LEVERS if name not in unmoved] and all(
         row.ratio.low > 0 for row in found.levers.rows
     )
     for row in found.speed.rows:
@@ -420,7 +424,7 @@ def filled() -> Benchmarks:
             run="mnist_cvae_gan_8",
             rows=[
                 LearningRow(seconds=s, step=s, measures={"label_accuracy": right, "sharpness": 1.0})
-                for s, right in ((10, 0.5), (60, 0.954), (90, 0.97))
+                for s, right in ((5, 0.96), (10, 0.5), (60, 0.954), (90, 0.97))
             ],
         ),
     )
@@ -435,7 +439,7 @@ def test_the_words_are_what_the_numbers_say() -> None:
     assert "evaluate of a, takes 3.50 GB, above the goal of 3;" in text and "8 epochs takes 0.80, one of 2" in text
     assert "nelbo 132 ± 1 beside 133 ± 1, within the spread" in text
     assert "label accuracy 0.902 ± 0.001 beside 0.802 ± 0.001, beyond the spread" in text
-    assert "95.4 % after 60 s of training" in text and "ends after 90 s with 97.0 %" in text
+    assert "95.4 % for good after 60 s of training" in text and "ends after 90 s with 97.0 %" in text
 
 
 def test_what_was_not_measured_is_not_told() -> None:
