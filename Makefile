@@ -46,7 +46,7 @@ gallery: env ## the gallery of whatever runs are there
 readme: env ## bring the README's table and pictures up to date with results/ and outputs/
 	@python src/readme.py
 
-bench: env ## speed beside a plain PyTorch loop and what goes with it, about 10 minutes; PARTS="quality learning" the rest, about 12
+bench: env ## speed beside a plain PyTorch loop and what goes with it, about 17 minutes; PARTS="quality learning" the rest, about 12
 	@PYTHONPATH=src KINETO_LOG_LEVEL=99 python -m benchmarks $(PARTS)
 
 # Every file of every release that PyPI holds has its hash there, whatever the machine that this runs on. No address of a
