@@ -1,4 +1,4 @@
-"""Measure parts of the benchmark and write them to results/benchmarks.json; the other parts stay as they are."""
+"""Metric parts of the benchmark and write them to results/benchmarks.json; the other parts stay as they are."""
 
 import argparse
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from atlas import settings as settings_file
-from atlas.device import Machine, machine
-from atlas.errors import AtlasError, run_stage
-from atlas.files import whole_file, write_json
+from atlas.core import settings as settings_file
+from atlas.core.device import DeviceConfig, device_config
+from atlas.core.files import AtlasError, run_stage
+from atlas.core.files import atomic_write, write_json
 from benchmarks import levers, processes, quality, report, scaling, speed
 from benchmarks.cases import Case, cases, load
 from benchmarks.clock import Pace, Progress
@@ -47,11 +47,11 @@ def main() -> None:
         if part not in PARTS:
             raise AtlasError(f"found part '{part}'; allowed: {', '.join(PARTS)}")
     target: Path | None = options.output or (None if options.quick else Path("results/benchmarks.json"))
-    computer = machine()
+    config = device_config()
     found = read(target)
     for part in parts:
-        print(f"{part}: {PARTS[part]}; {computer}", flush=True)
-        setattr(found, part, measure(part, computer, Progress(part), options.quick, options.models))
+        print(f"{part}: {PARTS[part]}; {config}", flush=True)
+        setattr(found, part, measure(part, config, Progress(part), options.quick, options.models))
         if target:
             write(target, found)
     print(report.details(found))
@@ -91,7 +91,7 @@ def write(path: Path, found: Benchmarks) -> None:
     write_json(path, rounded(json.loads(found.model_dump_json(exclude_none=True))))
     told = read(path)
     for name, words in TABLES.items():
-        with whole_file(path.with_name(name)) as aside:
+        with atomic_write(path.with_name(name)) as aside:
             aside.write_text(words(told), encoding="utf-8")
 
 
@@ -104,34 +104,34 @@ def rounded(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def measure(part: str, computer: Machine, progress: Progress, quick: bool, models: list[str] | None) -> Record:
-    """Measure one part."""
+def measure(part: str, config: DeviceConfig, progress: Progress, quick: bool, models: list[str] | None) -> Record:
+    """Metric one part."""
     noise = NOISE if quick else None
     everything = cases()
     if part == "speed":
-        return speed.measure(chosen(everything, quick, models), computer, progress, TRIAL if quick else PACE, noise)
+        return speed.measure(chosen(everything, quick, models), config, progress, TRIAL if quick else PACE, noise)
     if part == "memory":
-        return processes.memory(str(computer), progress, *([(), ()] if quick else []))
+        return processes.memory(str(config), progress, *([(), ()] if quick else []))
     if part == "startup":
-        return processes.startup(str(computer), progress, tries=1 if quick else 2, dvc=not quick)
+        return processes.startup(str(config), progress, tries=1 if quick else 2, dvc=not quick)
     by_run = {case.run.key: case for case in everything}
-    split = load("mnist", "train", computer, noise)
+    split = load("mnist", "train", config, noise)
     if part == "scaling":
         scaled = [small(by_run[SCALED[0]])] if quick else [by_run[run] for run in SCALED]
-        return scaling.measure(scaled, split, computer, progress, TRIAL if quick else BRIEF, 2 if quick else None)
+        return scaling.measure(scaled, split, config, progress, TRIAL if quick else BRIEF, 2 if quick else None)
     if part == "levers":
         wanted = [case for case in everything if case.run.dataset == "mnist" and case.run.model in LEVERED]
         wanted = [small(wanted[0])] if quick else wanted
-        return levers.measure(wanted, split, computer, progress, TRIAL if quick else MANY)
+        return levers.measure(wanted, split, config, progress, TRIAL if quick else MANY)
     settings = settings_file.load()
-    validation = load("mnist", "validation", computer, 500 if quick else None)
-    judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, computer)
+    validation = load("mnist", "validation", config, 500 if quick else None)
+    judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, config)
     if part == "quality":
         run = settings.run(COMPARED)
         seeds = (1,) if quick else (1, 2, 3)
-        return quality.compare(run, split, validation, judge, computer, progress, 1 if quick else EPOCHS, seeds)
+        return quality.compare(run, split, validation, judge, config, progress, 1 if quick else EPOCHS, seeds)
     run = by_run[LEARNT].run
-    return quality.learn(scaling.changed(run, epochs=1) if quick else run, split, judge, computer, progress)
+    return quality.learn(scaling.changed(run, epochs=1) if quick else run, split, judge, config, progress)
 
 
 def chosen(everything: list[Case], quick: bool, models: list[str] | None) -> list[Case]:

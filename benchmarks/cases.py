@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from atlas import settings as settings_file
-from atlas.datasets import Dataset, Split
-from atlas.device import Machine
-from atlas.files import need
-from atlas.models.base import Model
-from atlas.models.registry import build
-from atlas.settings import Run
-from atlas.training.optimisers import KEYS
+from atlas.core import settings as settings_file
+from atlas.core.datasets import Dataset, Split
+from atlas.core.device import DeviceConfig
+from atlas.core.files import require
+from atlas.core.model import Model
+from atlas.core.model import build
+from atlas.core.settings import Run
+from atlas.training.optimizers import KEYS
 
 DATASETS = ("mnist", "cifar10")
 SIZES = ("default", "seed")
@@ -62,7 +62,7 @@ def cases(params: Path = Path("params.yaml")) -> list[Case]:
     are network `seed` at width 1, dropout 0.3, batches of 64, a code of 8 for the conditional VAE and VAE/GAN, and
     every player moving in every step.
     """
-    raw = YAML(typ="safe", pure=True).load(need(params, "nothing: it comes with the repository").read_text("utf-8"))
+    raw = YAML(typ="safe", pure=True).load(require(params, "nothing: it comes with the repository").read_text("utf-8"))
     raw["scale"] = "cpu"
     runs: dict[str, Any] = raw["runs"]
     chosen: dict[str, list[str]] = {sizes: [] for sizes in SIZES}
@@ -90,10 +90,10 @@ def make(run: Run) -> Model:
     return build(run.model, SHAPES[run.dataset], CLASSES, {**arguments, "width": run.train.width})
 
 
-def load(dataset: str, split: str, machine: Machine, noise: int | None = None) -> Split:
+def load(dataset: str, split: str, machine: DeviceConfig, noise: int | None = None) -> Split:
     """Return a split of a data set on the device; or, for a trial of the benchmark itself, `noise` images of noise."""
     if noise is None:
-        return Dataset.open(need(Path("data") / dataset, f"download@{dataset}")).split(split, machine.device)
+        return Dataset.open(require(Path("data") / dataset, f"download@{dataset}")).split(split, machine.device)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (noise, *SHAPES[dataset]), generator=generator, dtype=torch.uint8)
     return Split(images.to(machine.device), (torch.arange(noise) % CLASSES).to(machine.device))

@@ -9,19 +9,19 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from atlas.datasets import Split, to_unit
-from atlas.device import Machine
-from atlas.models.base import Losses
+from atlas.core.datasets import Split, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.model import Losses
 from benchmarks.cases import Case, make
 from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Ours, default_layout, plain_dropout, plain_optimiser, unfold
 from benchmarks.records import LeverRow, Levers
 from benchmarks.speed import enough, seconds, spread
 
-Build = Callable[[Case, Split, Machine], Ours | None]
+Build = Callable[[Case, Split, DeviceConfig], Ours | None]
 
 
-def measure(chosen: Sequence[Case], split: Split, machine: Machine, progress: Progress, pace: Pace) -> Levers:
+def measure(chosen: Sequence[Case], split: Split, machine: DeviceConfig, progress: Progress, pace: Pace) -> Levers:
     """Time every case with all of them and without each, in turns."""
     started = time.perf_counter()
     rows = []
@@ -46,32 +46,32 @@ def measure(chosen: Sequence[Case], split: Split, machine: Machine, progress: Pr
     return Levers(machine=str(machine), seconds=round(time.perf_counter() - started, 1), rows=rows)
 
 
-def ours(case: Case, split: Split, machine: Machine) -> Ours:
+def ours(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     return Ours(make(case.run), case.run, split, machine)
 
 
-def _separately(case: Case, split: Split, machine: Machine) -> Ours | None:
+def _separately(case: Case, split: Split, machine: DeviceConfig) -> Ours | None:
     loop = Separately(make(case.run), case.run, split, machine)
     return loop if len(loop.players) > 1 else None
 
 
-def _in_float32(case: Case, split: Split, machine: Machine) -> Ours:
+def _in_float32(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     return ours(case, split, replace(machine, bfloat16=False))
 
 
-def _as_written(case: Case, split: Split, machine: Machine) -> Ours:
+def _as_written(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     loop = ours(case, split, machine)
     unfold(loop.model)
     return loop
 
 
-def _in_default_layout(case: Case, split: Split, machine: Machine) -> Ours:
+def _in_default_layout(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     loop = ours(case, split, machine)
     default_layout(loop.model)
     return loop
 
 
-def _plain_optimisers(case: Case, split: Split, machine: Machine) -> Ours:
+def _plain_optimisers(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     loop, settings = ours(case, split, machine), case.run.settings
     for player in loop.players:
         player.optimiser = plain_optimiser(
@@ -80,7 +80,7 @@ def _plain_optimisers(case: Case, split: Split, machine: Machine) -> Ours:
     return loop
 
 
-def _plain_dropout(case: Case, split: Split, machine: Machine) -> Ours | None:
+def _plain_dropout(case: Case, split: Split, machine: DeviceConfig) -> Ours | None:
     if not case.run.settings["dropout"]:
         return None
     loop = ours(case, split, machine)
@@ -88,7 +88,7 @@ def _plain_dropout(case: Case, split: Split, machine: Machine) -> Ours | None:
     return loop
 
 
-def _loaded(case: Case, split: Split, machine: Machine) -> Ours:
+def _loaded(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     loop = ours(case, split, machine)
     pixels = TensorDataset(to_unit(split.images).cpu(), split.labels.cpu())
     loader: Any = DataLoader(pixels, case.run.train.batch_size, shuffle=True, drop_last=True)
@@ -107,7 +107,7 @@ def _loaded(case: Case, split: Split, machine: Machine) -> Ours:
     return loop
 
 
-def _reading(case: Case, split: Split, machine: Machine) -> Ours:
+def _reading(case: Case, split: Split, machine: DeviceConfig) -> Ours:
     loop = ours(case, split, machine)
     advance = loop.make_step
 

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from atlas.datasets import Split, epoch_batches, to_unit
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.models.base import Losses, Model
-from atlas.nn.convolutional import Decoder
+from atlas.core.datasets import Split, epoch_batches, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.model import Losses, Model
+from atlas.nn.conv import Decoder
 from atlas.nn.dropout import Dropout
-from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
-from atlas.settings import Run
-from atlas.training.graph import stepper
-from atlas.training.history import Averages, Watch
+from atlas.nn.fast_conv import HalvingConv2d, UpsampledConv2d
+from atlas.core.settings import Run
+from atlas.training.cuda_graph import stepper
+from atlas.core.history import Averages, Watch
 from atlas.training.loop import CHECK_EVERY, train_step
-from atlas.training.optimisers import make_players, rate_factor
+from atlas.training.optimizers import make_players, rate_factor
 
 
 class Ours:
@@ -31,7 +31,7 @@ class Ours:
     `model` is moved to where the trainer would put it.
     """
 
-    def __init__(self, model: Model, run: Run, split: Split, machine: Machine) -> None:
+    def __init__(self, model: Model, run: Run, split: Split, machine: DeviceConfig) -> None:
         self.model, self.run, self.split, self.machine = machine.place(model).train(), run, split, machine
         self.players = make_players(self.model, run.settings)
         self.make_step = stepper(self.act, self.players, split, machine)
@@ -76,7 +76,7 @@ class Plain:
     copied.
     """
 
-    def __init__(self, model: Model, run: Run, split: Split, machine: Machine) -> None:
+    def __init__(self, model: Model, run: Run, split: Split, machine: DeviceConfig) -> None:
         self.model, self.run, self.device = plain_twin(model).to(machine.device).train(), run, machine.device
         # Which player moves in which step, and how fast, is the run's; the optimisers are replaced by plain ones.
         self.players = make_players(self.model, run.settings)

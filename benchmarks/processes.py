@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from atlas.errors import AtlasError
-from atlas.files import need
+from atlas.core.files import AtlasError
+from atlas.core.files import require
 from atlas.jobs import cores, default_jobs
 from benchmarks.clock import Progress
 from benchmarks.records import Memory, MemoryRow, Startup, StartupRow
@@ -65,7 +65,7 @@ def copied(epochs: dict[str, int]) -> Iterator[Path]:
             yaml.dump(content, file)
         (folder / "outputs").mkdir()
         for place in ("data", "outputs/judges"):
-            (folder / place).symlink_to(need(Path(place), "train_judge").resolve())
+            (folder / place).symlink_to(require(Path(place), "train_judge").resolve())
         yield folder
 
 
@@ -109,7 +109,7 @@ def memory(machine: str, progress: Progress, runs: Sequence[str] = RUNS, stages:
 def startup(machine: str, progress: Progress, tries: int = 2, dvc: bool = True) -> Startup:
     """Return how long a bare interpreter, torch, each stage's script and `dvc repro` with nothing to do take."""
     started = time.perf_counter()
-    pipeline = need(Path("dvc.yaml"), "nothing: it comes with the repository").read_text(encoding="utf-8")
+    pipeline = require(Path("dvc.yaml"), "nothing: it comes with the repository").read_text(encoding="utf-8")
     scripts = list(YAML(typ="safe", pure=True).load(pipeline)["stages"])
     imported = "import sys; sys.path.insert(0, 'src'); import "
     plan: list[tuple[str, list[str]]] = [

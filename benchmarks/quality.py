@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from atlas.datasets import Split, to_unit
-from atlas.device import Machine
-from atlas.measures.judge import Judge, read
-from atlas.measures.pictures import frechet, laplacian_energies
-from atlas.models.base import Model
-from atlas.settings import Run
-from atlas.store import load_weights
+from atlas.core.datasets import Split, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.metrics.classifier import Judge, read
+from atlas.metrics.distances import frechet, laplacian_energies
+from atlas.core.model import Model
+from atlas.core.settings import Run
+from atlas.core.model import load_weights
 from atlas.training.loop import validate
 from benchmarks.cases import CLASSES, SHAPES, make
 from benchmarks.clock import Progress
@@ -29,10 +29,10 @@ MARKS = (5, 10, 20, 30, 45, 60, 80, 100, 125, 150, 175, 200, 250, 300, 400, 500,
 DRAWN = 5000
 """Pictures that a measure sees, and real images."""
 
-Measure = Callable[[Model], dict[str, float]]
+Metric = Callable[[Model], dict[str, float]]
 
 
-def judged(dataset: str, width: int, validation: Split, machine: Machine) -> Measure:
+def judged(dataset: str, width: int, validation: Split, machine: DeviceConfig) -> Metric:
     """Return what reads the pictures of a model: with the judge of outputs/judges, beside validation images."""
     judge = Judge(SHAPES[dataset], CLASSES, width)
     load_weights(judge, Path("outputs/judges") / dataset / "weights.safetensors", f"train_judge@{dataset}")
@@ -65,8 +65,8 @@ def compare(
     run: Run,
     training: Split,
     validation: Split,
-    measure: Measure,
-    machine: Machine,
+    measure: Metric,
+    machine: DeviceConfig,
     progress: Progress,
     epochs: int,
     seeds: Sequence[int] = (1, 2, 3),
@@ -74,7 +74,7 @@ def compare(
     """Train with both loops from the same weights, seed by seed; validation terms and pictures in float32 for both."""
     started = time.perf_counter()
     kinds: list[tuple[str, type[Loop]]] = [("ours", Ours), ("plain", Plain)]
-    wide = Machine(machine.device, bfloat16=False)
+    wide = DeviceConfig(machine.device, bfloat16=False)
     rows: list[QualityRow] = []
     for seed in seeds:
         for name, kind in kinds:
@@ -93,8 +93,8 @@ def compare(
 def learn(
     run: Run,
     training: Split,
-    measure: Measure,
-    machine: Machine,
+    measure: Metric,
+    machine: DeviceConfig,
     progress: Progress,
     marks: Sequence[float] = MARKS,
 ) -> Learning:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from atlas.datasets import Split
-from atlas.device import Machine
-from atlas.settings import Run
+from atlas.core.datasets import Split
+from atlas.core.device import DeviceConfig
+from atlas.core.settings import Run
 from benchmarks.cases import Case, make
 from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Ours, Plain
@@ -22,7 +22,7 @@ IMAGES = (2560, 5120, 10240)
 def measure(
     chosen: Sequence[Case],
     split: Split,
-    machine: Machine,
+    machine: DeviceConfig,
     progress: Progress,
     pace: Pace,
     limit: int | None = None,
@@ -51,7 +51,7 @@ def changed(run: Run, **budget: Any) -> Run:
     return replace(run, train=run.train.model_copy(update=budget))
 
 
-def _cost(run: Run, case: Case, split: Split, machine: Machine, pace: Pace, value: float) -> ScalingRow:
+def _cost(run: Run, case: Case, split: Split, machine: DeviceConfig, pace: Pace, value: float) -> ScalingRow:
     loops = Ours(make(run), run, split, machine), Plain(make(run), run, split, machine)
     for loop in loops:
         loop.advance(case.period)
@@ -65,7 +65,7 @@ def _cost(run: Run, case: Case, split: Split, machine: Machine, pace: Pace, valu
     return ScalingRow(value=value, ours=ours * image, plain=plain * image)
 
 
-def _epoch(case: Case, split: Split, machine: Machine, images: int) -> ScalingRow:
+def _epoch(case: Case, split: Split, machine: DeviceConfig, images: int) -> ScalingRow:
     part = Split(split.images[:images], split.labels[:images])
     loops = Ours(make(case.run), case.run, part, machine), Plain(make(case.run), case.run, part, machine)
     steps = len(part) // case.run.train.batch_size

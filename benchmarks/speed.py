@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from atlas.datasets import Split
-from atlas.device import Machine
-from atlas.training.graph import WARM_UP
+from atlas.core.datasets import Split
+from atlas.core.device import DeviceConfig
+from atlas.training.cuda_graph import WARM_UP
 from benchmarks.cases import SHARE_GOAL, Case, load, make
 from benchmarks.clock import Pace, Progress
 from benchmarks.loops import Loop, Ours, Plain, plain_twin
@@ -22,7 +22,7 @@ SHOWN = 12
 
 def measure(
     chosen: Sequence[Case],
-    machine: Machine,
+    machine: DeviceConfig,
     progress: Progress,
     pace: Pace,
     noise: int | None = None,
@@ -66,7 +66,7 @@ def _reached(row: SpeedRow) -> float:
     return min([*shares, row.share.median / SHARE_GOAL] if row.sizes == "seed" else shares)
 
 
-def _row(case: Case, split: Split, machine: Machine, peak: Peak, pace: Pace) -> SpeedRow:
+def _row(case: Case, split: Split, machine: DeviceConfig, peak: Peak, pace: Pace) -> SpeedRow:
     run = case.run
     ours: Loop = Ours(make(run), run, split, machine)
     plain: Loop = Plain(make(run), run, split, machine)
@@ -133,7 +133,7 @@ def side_by_side(first: Callable[[], float], second: Callable[[], float], pace: 
     return float(ours), float(theirs)
 
 
-def where_time_goes(case: Case, split: Split, machine: Machine, steps: int = 6) -> Profile:
+def where_time_goes(case: Case, split: Split, machine: DeviceConfig, steps: int = 6) -> Profile:
     """Profile our step, operation by operation, by the time that is each operation's own."""
     loop = Ours(make(case.run), case.run, split, machine)
     steps = -(-steps // case.period) * case.period

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atlas import settings
-from atlas.errors import run_stage
-from atlas.files import need, whole_folder
-from atlas.show.animations import animate, load_frames
-from atlas.show.growing import load_terms
+from atlas.core import settings
+from atlas.core.files import run_stage
+from atlas.core.files import require, atomic_dir
+from atlas.animation.animate import animate, load_frames
+from atlas.animation.loss_panel import load_terms
 
 
 def main() -> None:
@@ -21,11 +21,11 @@ def main() -> None:
     config = settings.load()
     config.run(name)
     source, stage = Path("outputs/models") / name, f"train@{name}"
-    frames = load_frames(need(source / "frames.npz", stage))
+    frames = load_frames(require(source / "frames.npz", stage))
     terms = load_terms(source / "history.csv")
-    classes = json.loads(need(source / "model.json", stage).read_text(encoding="utf-8"))["classes"]
+    classes = json.loads(require(source / "model.json", stage).read_text(encoding="utf-8"))["classes"]
     target = Path("outputs/animations") / name
-    with whole_folder(target) as folder, tqdm(unit=" films", leave=False, disable=None) as bar:
+    with atomic_dir(target) as folder, tqdm(unit=" films", leave=False, disable=None) as bar:
         films = animate(frames, folder, name, classes, terms, config.animation.fps, lambda _: bar.update())
     print(f"{name}: {len(films)} animation(s) of {len(frames.steps)} frames in {target}")
 

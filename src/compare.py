@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas import settings as settings_file
-from atlas.errors import AtlasError, run_stage
-from atlas.files import need, whole_file, write_json
-from atlas.measures import claims
-from atlas.measures.catalogue import BESIDE, MEASURES, known
-from atlas.settings import Settings
+from atlas.core import settings as settings_file
+from atlas.core.files import AtlasError, run_stage
+from atlas.core.files import require, atomic_write, write_json
+from atlas.claims import claims
+from atlas.metrics.registry import BESIDE, METRICS, known
+from atlas.core.settings import Settings
 
 RESULTS = Path("results")
 Table = dict[str, dict[str, float | int]]
@@ -34,16 +34,16 @@ def main() -> None:
     numbers = [name + end for name in columns(table) for end in ("", *BESIDE)]
     numbers = [name for name in numbers if any(name in row for row in table.values())]
     write_csv(RESULTS / "table.csv", ["run", *numbers], [{"run": run, **row} for run, row in table.items()])
-    with whole_file(RESULTS / "table.md") as aside:
+    with atomic_write(RESULTS / "table.md") as aside:
         aside.write_text(markdown(table, settings, judges), encoding="utf-8")
     flat = {run: settings.flat(run) for run in settings.runs}
     accuracies = {name: judge["test_accuracy"] for name, judge in judges.items()}
     seeds = read_seeds(settings)
     judged = claims.judge_claims(table, flat, accuracies, {run: read_each(run) for run in settings.runs}, seeds)
-    with whole_file(RESULTS / "seeds.md") as aside:
+    with atomic_write(RESULTS / "seeds.md") as aside:
         aside.write_text(seeds_table(table, settings, seeds), encoding="utf-8")
     write_json(RESULTS / "comparison.json", {"claims": judged})
-    with whole_file(RESULTS / "claims.md") as aside:
+    with atomic_write(RESULTS / "claims.md") as aside:
         aside.write_text(claims.markdown(judged), encoding="utf-8")
     rows = curves(settings)
     write_csv(RESULTS / "curves.csv", list(rows[0]), rows)
@@ -57,7 +57,7 @@ def main() -> None:
 def read_json(path: Path, stage: str) -> dict:
     """Read a JSON object that `stage` wrote."""
     try:
-        content = json.loads(need(path, stage).read_text(encoding="utf-8"))
+        content = json.loads(require(path, stage).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force {stage}`") from None
     return content
@@ -77,13 +77,13 @@ def read_imagenet(run: str) -> dict[str, float | int]:
     about = read_json(RESULTS / "imagenet.json", "nothing: it comes with the repository").get(run, {})
     if not about:
         return {}
-    weights = need(Path("outputs/models") / run / "weights.safetensors", f"train@{run}").read_bytes()
+    weights = require(Path("outputs/models") / run / "weights.safetensors", f"train@{run}").read_bytes()
     return about["measures"] if about["of"] == hashlib.sha256(weights).hexdigest() else {}
 
 
 def read_each(run: str) -> dict[str, np.ndarray]:
     """Read what some of a run's measures are means of, [N] an image each."""
-    path = need(Path("outputs/per_image") / f"{run}.npz", f"evaluate@{run}")
+    path = require(Path("outputs/per_image") / f"{run}.npz", f"evaluate@{run}")
     try:
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name].astype(np.float64) for name in content.files}
@@ -106,16 +106,16 @@ def seeds_table(table: Table, settings: Settings, seeds: dict[str, dict[int, dic
     everything = {run: [dict(table[run]), *others.values()] for run, others in seeds.items()}
     if not everything:
         return "No run has been repeated with another seed.\n"
-    names = [name for name in columns(table) if MEASURES[name].headline and not name.endswith("_floor")]
+    names = [name for name in columns(table) if METRICS[name].headline and not name.endswith("_floor")]
     names = [name for name in names if any(name in row for rows in everything.values() for row in rows)]
-    lines = ["| run | seeds | " + " | ".join(MEASURES[name].title for name in names) + " |"]
+    lines = ["| run | seeds | " + " | ".join(METRICS[name].title for name in names) + " |"]
     lines.append("|---|---" + "|---:" * len(names) + "|")
     for run, rows in everything.items():
         known = ", ".join(map(str, sorted([settings.run(run).seed, *seeds[run]])))
         cells = []
         for name in names:
             values = [row[name] for row in rows if name in row]
-            digits = MEASURES[name].digits
+            digits = METRICS[name].digits
             spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.{digits}f}{spread}" if values else "")
         lines.append("| " + " | ".join([run, known, *cells]) + " |")
@@ -124,7 +124,7 @@ def seeds_table(table: Table, settings: Settings, seeds: dict[str, dict[int, dic
 
 def columns(table: Table) -> list[str]:
     """Return the measures that at least one run has, in the catalogue's order."""
-    return [name for name in MEASURES if any(name in row for row in table.values())]
+    return [name for name in METRICS if any(name in row for row in table.values())]
 
 
 def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
@@ -132,12 +132,12 @@ def markdown(table: Table, settings: Settings, judges: dict[str, dict]) -> str:
 
     A measure that does not apply is empty.
     """
-    names = [name for name in columns(table) if MEASURES[name].headline]
+    names = [name for name in columns(table) if METRICS[name].headline]
     arrow = {"lower": " ↓", "higher": " ↑", "": ""}
-    head = ["run", *(MEASURES[name].title + arrow[MEASURES[name].better] for name in names)]
+    head = ["run", *(METRICS[name].title + arrow[METRICS[name].better] for name in names)]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(names) + "|"]
     for run, row in table.items():
-        cells = [f"{row[name]:.{MEASURES[name].digits}f}" if name in row else "" for name in names]
+        cells = [f"{row[name]:.{METRICS[name].digits}f}" if name in row else "" for name in names]
         lines.append("| " + " | ".join([run, *cells]) + " |")
     sizes = sorted({row["frechet_n"] for row in table.values() if "frechet_n" in row})
     words = ", ".join(f"{name} {report['test_accuracy']:.1%}" for name, report in judges.items())
@@ -155,7 +155,7 @@ def curves(settings: Settings) -> list[dict[str, str]]:
     """Return every run's history in one long table: a row for each run, epoch, split and term."""
     rows = []
     for key, run in settings.runs.items():
-        with need(Path("outputs/models") / key / "history.csv", f"train@{key}").open(encoding="utf-8") as file:
+        with require(Path("outputs/models") / key / "history.csv", f"train@{key}").open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 where = {
                     "run": key,
@@ -170,7 +170,7 @@ def curves(settings: Settings) -> list[dict[str, str]]:
 
 def write_csv(path: Path, names: list[str], rows: list[dict]) -> None:
     """Write rows as CSV, columns in the order of `names`, others left out, missing ones empty."""
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -4,10 +4,10 @@ import argparse
 import os
 from pathlib import Path
 
-from atlas.datasets import Dataset
-from atlas.download import download
-from atlas.errors import run_stage
-from atlas.settings import known, load
+from atlas.core.datasets import Dataset
+from atlas.data.download import download
+from atlas.core.files import run_stage
+from atlas.core.settings import known, load
 
 
 def main() -> None:

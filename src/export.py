@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from atlas import settings as settings_file
-from atlas.datasets import Dataset, Split, to_unit
-from atlas.errors import run_stage
-from atlas.files import need, whole_file, whole_folder, write_json
-from atlas.latent import decode_bytes, encode_all, map_codes
-from atlas.models.base import Model
-from atlas.onnx_export import PARTS, export, slim
-from atlas.show.page import grid
-from atlas.store import load_model
+from atlas.core import settings as settings_file
+from atlas.core.datasets import Dataset, Split, to_unit
+from atlas.core.files import run_stage
+from atlas.core.files import require, atomic_write, atomic_dir, write_json
+from atlas.core.latent import decode_uint8, encode_dataset, map_codes
+from atlas.core.model import Model
+from atlas.export.onnx import PARTS, export, slim
+from atlas.plotting.canvas import grid
+from atlas.core.model import load_model
 
 TARGET = Path("outputs/onnx")
 PICKS = 2
@@ -48,7 +48,7 @@ def describe(model: Model, classes: list[str], test: Split) -> dict:
     mean, spread = torch.zeros(size), torch.ones(size)
     order = list(range(size))
     if model.can("encode"):
-        codes = encode_all(model, to_unit(test.images[:SEEN]), test.labels[:SEEN])
+        codes = encode_dataset(model, to_unit(test.images[:SEEN]), test.labels[:SEEN])
         mean, spread = codes.mean(0), codes.std(0)
         order = spread.argsort(descending=True, stable=True).tolist()
     own = not model.has_prior
@@ -83,10 +83,10 @@ def probes(model: Model, part: str, about: dict, test: Split) -> tuple[torch.Ten
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(PROBES, model.latent_dim, generator=generator)
     codes = torch.tensor(about["centre"]) + torch.tensor(about["spread"]) * drawn
-    turns = torch.arange(PROBES) % model.classes
+    turns = torch.arange(PROBES) % model.num_classes
     if not model.can("encode"):
         return codes, turns
-    return torch.cat([codes, encode_all(model, images, labels)]), torch.cat([turns, labels])
+    return torch.cat([codes, encode_dataset(model, images, labels)]), torch.cat([turns, labels])
 
 
 def draw_map(model: Model, about: dict) -> np.ndarray:
@@ -100,13 +100,13 @@ def draw_map(model: Model, about: dict) -> np.ndarray:
     codes = centre.repeat(SIDE * SIDE, 1)
     codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
     labels = range(len(about["classes"]) if model.conditional else 1)
-    images = np.stack([decode_bytes(model, codes, label, torch.device("cpu")) for label in labels])
+    images = np.stack([decode_uint8(model, codes, label, torch.device("cpu")) for label in labels])
     return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
 
 
 def write_map(path: Path, pixels: np.ndarray) -> None:
     """Write uint8 pixels [H, W, 3], lossily: the map stands in for the network, or for a moment until it runs."""
-    with whole_file(path) as aside:
+    with atomic_write(path) as aside:
         Image.fromarray(pixels).save(aside, quality=MAP_QUALITY, method=4)
 
 
@@ -142,7 +142,7 @@ def main() -> None:
     names = parser.parse_args().runs
     settings = settings_file.load()
     runs = [settings.run(name) for name in names or settings.runs]
-    sources = {run.key: need(Path("outputs/models") / run.key, f"train@{run.key}") for run in runs}
+    sources = {run.key: require(Path("outputs/models") / run.key, f"train@{run.key}") for run in runs}
 
     @cache
     def test_images(dataset: str) -> Split:
@@ -150,7 +150,7 @@ def main() -> None:
 
     def export_all(target: Path) -> None:
         for number, run in enumerate(runs, 1):
-            with whole_folder(target / run.key) as folder:
+            with atomic_dir(target / run.key) as folder:
                 wrote = export_run(sources[run.key], test_images(run.dataset), folder)
             print(f"{run.key}: {wrote} ({number} of {len(runs)})")
 
@@ -158,7 +158,7 @@ def main() -> None:
         export_all(TARGET)
     else:
         # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
-        with whole_folder(TARGET) as aside:
+        with atomic_dir(TARGET) as aside:
             export_all(aside)
     print(f"{TARGET}: the networks of {len(runs)} runs")
 

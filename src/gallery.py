@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from atlas import runtime, settings
-from atlas.errors import AtlasError, run_stage
-from atlas.measures.catalogue import MEASURES
+from atlas.core.files import AtlasError, run_stage
+from atlas.metrics.registry import METRICS
 from atlas.show import gallery, gallery_claims, gallery_outputs
 
 CACHE = Path(".cache")
@@ -31,7 +31,7 @@ def main() -> None:
             live = runtime.fetch(CACHE)
         except AtlasError as error:
             print(f"the latent explorers will show maps drawn beforehand: {error}")
-    gallery.build(folder, runs, judges, claims, list(MEASURES.values()), params.scale, params.seed, live, sheets)
+    gallery.build(folder, runs, judges, claims, list(METRICS.values()), params.scale, params.seed, live, sheets)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder / 'index.html'}: {len(runs)} runs, {size / 1e6:.1f} MB in the folder")
 

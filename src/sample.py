@@ -4,16 +4,16 @@ import argparse
 import csv
 from pathlib import Path
 
-from atlas import settings as settings_file
+from atlas.core import settings as settings_file
 from atlas.album import pictures, space
-from atlas.album.album import Album
-from atlas.album.epochs import epochs
-from atlas.datasets import Dataset
-from atlas.device import machine
-from atlas.errors import run_stage
-from atlas.files import need, whole_folder
+from atlas.figures.context import Album
+from atlas.figures.epochs import epochs
+from atlas.core.datasets import Dataset
+from atlas.core.device import device_config
+from atlas.core.files import run_stage
+from atlas.core.files import require, atomic_dir
 from atlas.show import figures
-from atlas.store import load_model
+from atlas.core.model import load_model
 
 
 def main() -> None:
@@ -21,12 +21,12 @@ def main() -> None:
     parser.add_argument("run", help="a name under `runs` in params.yaml")
     settings = settings_file.load()
     run = settings.run(parser.parse_args().run)
-    computer = machine()
-    source = need(Path("outputs/models") / run.key, f"train@{run.key}")
-    model, classes = load_model(source, computer.device)
-    test = Dataset.open(Path("data") / run.dataset).split("test", computer.device)
+    config = device_config()
+    source = require(Path("outputs/models") / run.key, f"train@{run.key}")
+    model, classes = load_model(source, config.device)
+    test = Dataset.open(Path("data") / run.dataset).split("test", config.device)
     target = Path("outputs/samples") / run.key
-    with whole_folder(target) as folder:
+    with atomic_dir(target) as folder:
         album = Album(run.key, model, classes, test, settings.sample, folder)
         losses(album, source / "history.csv")
         draw(album, source / "frames.npz")
@@ -36,7 +36,7 @@ def main() -> None:
 
 def losses(album: Album, path: Path) -> None:
     """Draw the curves of history.csv."""
-    with need(path, f"train@{album.run}").open(encoding="utf-8") as file:
+    with require(path, f"train@{album.run}").open(encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     picture, title = album.add(
         "losses.png", "Training and validation losses", "one panel a term against the epoch, nats per image or a share"

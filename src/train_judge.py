@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from atlas import settings as settings_file
-from atlas.datasets import Dataset, epoch_batches, to_unit
-from atlas.device import machine
-from atlas.errors import run_stage
-from atlas.files import whole_folder, write_json
-from atlas.measures.judge import Judge, augment, read
-from atlas.store import save_weights
+from atlas.core import settings as settings_file
+from atlas.core.datasets import Dataset, epoch_batches, to_unit
+from atlas.core.device import device_config
+from atlas.core.files import run_stage
+from atlas.core.files import atomic_dir, write_json
+from atlas.metrics.classifier import Judge, augment, read
+from atlas.core.model import save_weights
 
 PEAK_RATE = 0.01
 SEED = 1
@@ -30,12 +30,12 @@ def main() -> None:
     settings = settings_file.load()
     settings_file.known("dataset", name, settings.datasets)
     budget = settings.budget.judge[name]
-    computer = machine()
+    config = device_config()
     dataset = Dataset.open(Path("data") / name)
-    training = dataset.split("train", computer.device, budget.images)
+    training = dataset.split("train", config.device, budget.images)
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
-    judge = computer.place(Judge(dataset.shape, len(dataset.classes), budget.width))
+    judge = config.to_device(Judge(dataset.shape, len(dataset.classes), budget.width))
     optimiser = torch.optim.AdamW(judge.parameters(), weight_decay=0.01)
     per_epoch = len(training) // budget.batch_size
     total = per_epoch * budget.epochs
@@ -48,9 +48,9 @@ def main() -> None:
             for position, chosen in enumerate(epoch_batches(len(training), budget.batch_size, SEED, epoch)):
                 progress = (epoch * per_epoch + position) / total
                 optimiser.param_groups[0]["lr"] = PEAK_RATE * one_cycle(progress)
-                chosen = chosen.to(computer.device)
+                chosen = chosen.to(config.device)
                 images = augment(to_unit(training.images[chosen]), mirror, generator)
-                with computer.autocast():
+                with config.autocast():
                     logits = judge(images)
                 loss = functional.cross_entropy(logits.float(), training.labels[chosen])
                 optimiser.zero_grad()
@@ -60,15 +60,15 @@ def main() -> None:
     report = {}
     # The test images are read once, here, to say how good the judge is; nothing is chosen by them.
     for part in ("validation", "test"):
-        split = dataset.split(part, computer.device)
+        split = dataset.split(part, config.device)
         labels = torch.cat([read(judge, to_unit(images))[1] for images in split.images.split(1000)])
         report[f"{part}_accuracy"] = (labels == split.labels).double().mean().item()
         report[f"{part}_n"] = len(split)
-    with whole_folder(Path("outputs/judges") / name) as folder:
+    with atomic_dir(Path("outputs/judges") / name) as folder:
         save_weights(judge, folder / "weights.safetensors")
         write_json(folder / "judge.json", report)
     seconds = time.perf_counter() - started
-    print(f"judge of {name}: {report['test_accuracy']:.2%} of test images right, {seconds:.0f} s on {computer}")
+    print(f"judge of {name}: {report['test_accuracy']:.2%} of test images right, {seconds:.0f} s on {config}")
 
 
 def one_cycle(progress: float) -> float:

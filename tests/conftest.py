@@ -1,4 +1,4 @@
-"""What several tests share: the real params.yaml, members built small, and splits of noise."""
+"""What several tests share: the real params.yaml, small models, and splits of noise."""
 
 import json
 import shutil
@@ -12,17 +12,29 @@ import torch
 from ruamel.yaml import YAML
 from tests import toy
 
-from atlas.datasets import Split
-from atlas.device import Machine
-from atlas.models.base import Model, Shape
-from atlas.models.registry import build
-from atlas.training.optimisers import KEYS
+from atlas.core.datasets import Split
+from atlas.core.device import DeviceConfig
+from atlas.core.model import Model, Shape, build, find_model
+from atlas.core.settings import keywords
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ae": ("ae", {}),
+    "vae": ("vae", {}),
+    "beta_vae": ("vae", {"beta": 4.0}),
+    "vae_iaf": ("vae", {"flow_steps": 2}),
+    "cvae": ("vae", {"conditional": True}),
+    "ac_vae": ("ac_vae", {}),
+    "gan": ("gan", {}),
+    "cgan": ("gan", {"conditional": True}),
+    "vae_gan": ("vae_gan", {}),
+    "cvae_gan": ("vae_gan", {"conditional": True}),
+}
+"""The ten models that people speak of: a file of atlas.models, and what differs from its defaults in params.yaml."""
 SHAPES: list[Shape] = [(1, 28, 28), (3, 32, 32), (2, 16, 20)]
 
 Build = Callable[..., Model]
@@ -30,9 +42,9 @@ Noise = Callable[..., Split]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that asks for `member` (or `shape`) each of the family (or each shape of an image)."""
-    if "member" in metafunc.fixturenames:
-        metafunc.parametrize("member", list(PARAMS["models"]))
+    """Run a test that asks for `variant` (or `shape`) with each of the ten models (or each shape of an image)."""
+    if "variant" in metafunc.fixturenames:
+        metafunc.parametrize("variant", list(VARIANTS))
     if "shape" in metafunc.fixturenames:
         metafunc.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 
@@ -51,12 +63,14 @@ def raw() -> dict[str, Any]:
 
 @pytest.fixture
 def make() -> Build:
-    """make("vae", shape, latent_dim=3): a small member with the defaults of params.yaml but for what is given."""
+    """make("cvae", shape, latent_dim=3): a small model with the defaults of params.yaml but for what is given."""
 
-    def small(name: str, shape: Shape = (1, 16, 16), classes: int = 10, seed: int = 0, **changes: Any) -> Model:
-        arguments = {key: value for key, value in PARAMS["models"][name].items() if key not in KEYS}
+    def small(variant: str, shape: Shape = (1, 16, 16), num_classes: int = 10, seed: int = 0, **changes: Any) -> Model:
+        name, differences = VARIANTS[variant]
+        settings = {**PARAMS["models"][name], "width": 0.125, **differences, **changes}
+        arguments = {key: settings[key] for key in keywords(find_model(name))}
         torch.manual_seed(seed)
-        return build(name, shape, classes, {**arguments, "width": 0.125, **changes})
+        return build(name, shape, num_classes, arguments)
 
     return small
 
@@ -74,8 +88,8 @@ def noise() -> Noise:
 
 
 @pytest.fixture
-def cpu() -> Machine:
-    return Machine(torch.device("cpu"), bfloat16=False)
+def cpu() -> DeviceConfig:
+    return DeviceConfig(torch.device("cpu"), bfloat16=False)
 
 
 @pytest.fixture(scope="module")

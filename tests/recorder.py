@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import atlas.settings
-from atlas.settings import Run, Settings
+import atlas.core.settings
+from atlas.core.settings import Run, Settings
 
 ASKED: set[str] = set()
 
@@ -87,9 +87,9 @@ def watched(settings: Settings) -> Settings:
 
 if __name__ == "__main__":
     log, script, *words = sys.argv[1:]
-    load = atlas.settings.load
+    load = atlas.core.settings.load
     # Under both names by which it is called.
-    atlas.settings.load = lambda *place: watched(load(*place))
+    atlas.core.settings.load = lambda *place: watched(load(*place))
     sys.argv = [script, *words]
     try:
         runpy.run_path(script, run_name="__main__")

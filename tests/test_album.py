@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.album import album as shared
+from atlas.figures import context as shared
 from atlas.album import epochs, pictures, space
-from atlas.album.album import Album
-from atlas.datasets import Split, to_unit
-from atlas.errors import AtlasError
-from atlas.inversion import invert
-from atlas.models.base import Losses, Model
-from atlas.settings import SampleSettings
+from atlas.figures.context import Album
+from atlas.core.datasets import Split, to_unit
+from atlas.core.files import AtlasError
+from atlas.core.latent import invert
+from atlas.core.model import Losses, Model
+from atlas.core.settings import SampleSettings
 from sample import draw
 
 Build = Callable[..., Model]
@@ -128,13 +128,13 @@ def test_dimensions_are_ranked_by_rate_and_else_by_variance(noise: Noise, tmp_pa
 def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(300, 5, generator=generator) * torch.tensor([1.0, 4.0, 2.0, 0.5, 3.0]) + 7
-    centre, directions, share = space.principal(codes, 2)
+    centre, directions, share = space.pca(codes, 2)
     torch.testing.assert_close(centre, codes.mean(0))
     _, sizes, rows = np.linalg.svd((codes - centre).double().numpy())
     assert np.abs(np.diag(rows[:2] @ directions.double().numpy())) == pytest.approx([1, 1], abs=1e-5)
     assert share == pytest.approx((sizes[:2] ** 2).sum() / (sizes**2).sum())
     # The same direction when all signs of the data are turned.
-    torch.testing.assert_close(space.principal(-codes, 2)[1], directions)
+    torch.testing.assert_close(space.pca(-codes, 2)[1], directions)
 
 
 def test_the_plane_of_a_large_code_goes_through_the_codes_mean(
@@ -149,7 +149,7 @@ def test_the_plane_of_a_large_code_goes_through_the_codes_mean(
     space.plane(made)
     pictures, first, second, *_ = given["plane.png"]
     assert made.codes is not None
-    centre, directions, _ = space.principal(made.codes, 2)
+    centre, directions, _ = space.pca(made.codes, 2)
     expected = centre + first[2] * directions[:, 0] + second[0] * directions[:, 1]
     shown = pictures[0, 2].reshape(-1)[:4]
     np.testing.assert_allclose(shown, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image, ImageSequence
 from sklearn.datasets import load_digits
 
-from atlas.errors import AtlasError
-from atlas.show import encoders
-from atlas.show.animations import Frames, Maps, animate, load_frames
-from atlas.show.drift import EDGE, SIDE, Drift
-from atlas.show.encoders import write_gif, write_mp4
-from atlas.show.growing import Growing, Terms, load_terms
-from atlas.show.marks import COLOURS
+from atlas.core.files import AtlasError
+from atlas.animation import video as encoders
+from atlas.animation.animate import Frames, Maps, animate, load_frames
+from atlas.animation.latent_scatter import EDGE, SIDE, Drift
+from atlas.animation.video import write_gif, write_mp4
+from atlas.animation.loss_panel import Growing, Terms, load_terms
+from atlas.plotting.style import COLOURS
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,13 +16,13 @@ from tests.conftest import PARAMS, ROOT, Build, Noise
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from atlas.datasets import to_unit
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.models.base import Model
+from atlas.core.datasets import to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.model import Model
 from atlas.nn.dropout import Dropout
-from atlas.nn.folded import UpsampledConv2d
-from atlas.settings import Run
+from atlas.nn.fast_conv import UpsampledConv2d
+from atlas.core.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.loop import train
 from benchmarks import processes, report
@@ -76,7 +76,7 @@ def gradients(model: Model, images: torch.Tensor, labels: torch.Tensor) -> dict[
 
 @pytest.mark.parametrize("name", list(ALL))
 def test_the_plain_twin_has_the_same_losses_and_gradients(
-    name: str, noise: Noise, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+    name: str, noise: Noise, cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In float64 throughout: in float32 a rounding now and then lets another pixel win a max-pooling.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -105,7 +105,7 @@ def test_the_twins_weights_are_its_own(make: Build) -> None:
 
 @pytest.mark.parametrize("name", ["mnist vae_iaf, default sizes", "mnist cvae_gan, default sizes"])
 def test_our_loop_is_the_trainers(
-    name: str, noise: Noise, cpu: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, noise: Noise, cpu: DeviceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     run, split = small(name, dropout=0.1), noise(80, (1, 28, 28))
@@ -121,7 +121,7 @@ def test_our_loop_is_the_trainers(
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
-def test_the_plain_loop_moves_as_ours_does(optimizer: str, noise: Noise, cpu: Machine) -> None:
+def test_the_plain_loop_moves_as_ours_does(optimizer: str, noise: Noise, cpu: DeviceConfig) -> None:
     # An autoencoder draws nothing, and one batch is all images: both see the same, in whatever order.
     run = small("mnist ae, default sizes", optimizer=optimizer, momentum=0.5, learning_rate=1e-3)
     run, split = changed(run, epochs=4), noise(16, (1, 28, 28))
@@ -138,7 +138,7 @@ def test_the_plain_loop_moves_as_ours_does(optimizer: str, noise: Noise, cpu: Ma
     assert set(loops[1].log) == {"reconstruction"} and np.isfinite(list(loops[1].log.values())).all()
 
 
-def test_the_plain_loop_lets_players_rest_as_ours_does(noise: Noise, cpu: Machine) -> None:
+def test_the_plain_loop_lets_players_rest_as_ours_does(noise: Noise, cpu: DeviceConfig) -> None:
     run = small("mnist vae_gan, default sizes")
     loop = Plain(make(run), run, noise(16, (1, 28, 28)), cpu)
     assert run.settings["steps"] == {"encoder": 3, "decoder": 3, "discriminator": 1}
@@ -150,7 +150,7 @@ def test_the_plain_loop_lets_players_rest_as_ours_does(noise: Noise, cpu: Machin
     assert not torch.equal(kept[0], loop.model.players()["discriminator"][0])
 
 
-def test_each_lever_is_left_out_and_nothing_else(noise: Noise, cpu: Machine) -> None:
+def test_each_lever_is_left_out_and_nothing_else(noise: Noise, cpu: DeviceConfig) -> None:
     """What each changes, seen where it acts; the weights that it begins with are the same."""
     case = replace(ALL["mnist cvae_gan, default sizes"], run=small("mnist cvae_gan, default sizes", dropout=0.1))
     split, machine = noise(200, (1, 28, 28)), replace(cpu, bfloat16=True)
@@ -190,7 +190,7 @@ def _weight(loop: Ours) -> torch.Tensor:
     return next(layer.weight for layer in _decoder(loop).modules() if isinstance(layer, UpsampledConv2d))
 
 
-def test_work_against_a_count_by_hand(noise: Noise, cpu: Machine) -> None:
+def test_work_against_a_count_by_hand(noise: Noise, cpu: DeviceConfig) -> None:
     run = small("mnist ae, seed sizes", batch_size=8)
     split = noise(8, (1, 28, 28))
     code, batch = run.settings["latent_dim"], 8
@@ -209,7 +209,7 @@ def test_work_against_a_count_by_hand(noise: Noise, cpu: Machine) -> None:
     assert count(Ours(make(run), run, split, cpu), 1) == batch * (3 * (forward - saved) - first) + 2 * sums
 
 
-def test_the_plain_loops_work_is_a_forward_pass_more_for_each_player_more(noise: Noise, cpu: Machine) -> None:
+def test_the_plain_loops_work_is_a_forward_pass_more_for_each_player_more(noise: Noise, cpu: DeviceConfig) -> None:
     run = small("mnist cvae_gan, seed sizes")
     split = noise(16, (1, 28, 28))
     unfolded = Ours(plain_twin(make(run)), run, split, cpu)
@@ -277,7 +277,7 @@ def read_yaml(path: Path) -> Any:
     return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
 
 
-def test_the_clock_stands_still_during_measuring(noise: Noise, cpu: Machine, capsys: Any) -> None:
+def test_the_clock_stands_still_during_measuring(noise: Noise, cpu: DeviceConfig, capsys: Any) -> None:
     run, split = small("mnist ae, default sizes"), noise(160, (1, 28, 28))
     seen: list[bool] = []
 

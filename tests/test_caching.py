@@ -14,7 +14,7 @@ from tests import toy
 from tests.conftest import Done
 from tests.toy import DATASET, RUN, content
 
-from atlas import settings as settings_file
+from atlas.core import settings as settings_file
 
 STAGES = [
     f"download@{DATASET}",

@@ -14,19 +14,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas.datasets import Split, epoch_batches, to_unit
-from atlas.device import Machine, machine
-from atlas.latent import decode_bytes, map_axes, map_codes
-from atlas.measures.evaluate import evaluate
-from atlas.measures.judge import Judge
-from atlas.models.base import Losses, Model
+from atlas.core.datasets import Split, epoch_batches, to_unit
+from atlas.core.device import DeviceConfig, device_config
+from atlas.core.latent import decode_uint8, map_axes, map_codes
+from atlas.metrics.evaluate import evaluate
+from atlas.metrics.classifier import Judge
+from atlas.core.model import Losses, Model
 from atlas.nn.flows import InverseAutoregressiveFlow
-from atlas.settings import Run, TrainBudget
+from atlas.core.settings import Run, TrainBudget
 from atlas.training import loop
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.graph import WARM_UP, GraphedStep, StillStep, stepper
+from atlas.training.cuda_graph import WARM_UP, GraphedStep, StillStep, stepper
 from atlas.training.loop import train, train_step
-from atlas.training.optimisers import make_players
+from atlas.training.optimizers import make_players
 
 pytestmark = pytest.mark.gpu
 
@@ -38,7 +38,7 @@ TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 
 
 @pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeviceConfig]:
     """The machine as a stage finds it with default settings, but for the precision, which is float32."""
     if WANTED.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA here")
@@ -46,15 +46,15 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setenv("ATLAS_PRECISION", "float32")
     for name in ("ATLAS_GRAPH", "ATLAS_DETERMINISTIC", "ATLAS_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    yield machine()
+    yield device_config()
     torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(params=["float32", "bfloat16"])
-def computer(request: pytest.FixtureRequest, exact: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def config(request: pytest.FixtureRequest, exact: DeviceConfig, monkeypatch: pytest.MonkeyPatch) -> DeviceConfig:
     """The same in both precisions."""
     monkeypatch.setenv("ATLAS_PRECISION", request.param)
-    return machine()
+    return device_config()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def _near(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype, what:
 @pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("likelihood", ["", "binarized", "discretized_logistic"])
 def test_losses_and_gradients_are_the_cpus(
-    make: Build, noise: Noise, exact: Machine, dtype: torch.dtype, member: str, likelihood: str, raw: dict[str, Any]
+    make: Build, noise: Noise, exact: DeviceConfig, dtype: torch.dtype, member: str, likelihood: str, raw: dict[str, Any]
 ) -> None:
     if likelihood and "likelihood" not in raw["models"][member]:
         pytest.skip("has no likelihood to choose")
@@ -119,7 +119,7 @@ def test_losses_and_gradients_are_the_cpus(
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(exact: Machine, dtype: torch.dtype, steps: int) -> None:
+def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(exact: DeviceConfig, dtype: torch.dtype, steps: int) -> None:
     torch.manual_seed(0)
     ours = InverseAutoregressiveFlow(5, 4, 16, steps)
     theirs = copy.deepcopy(ours).to(exact.device)
@@ -138,7 +138,7 @@ def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(exact: Machine, d
 
 
 @pytest.mark.usefixtures("same_draws")
-def test_measures_are_the_cpus(make: Build, noise: Noise, exact: Machine, member: str) -> None:
+def test_measures_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, member: str) -> None:
     ours = make(member, latent_dim=3).eval()
     torch.manual_seed(1)
     judge = Judge((1, 16, 16), 10, 8).eval()
@@ -162,11 +162,11 @@ def test_measures_are_the_cpus(make: Build, noise: Noise, exact: Machine, member
         assert torch.allclose(images[name].cpu().double(), values.double(), rtol=1e-3, atol=1e-3), name
 
 
-def test_pictures_are_the_cpus(make: Build, exact: Machine, member: str) -> None:
+def test_pictures_are_the_cpus(make: Build, exact: DeviceConfig, member: str) -> None:
     ours = make(member, latent_dim=2).eval()
     codes = map_codes(*map_axes(4, 0.05, None), 2)
-    expected = decode_bytes(ours, codes, 3, torch.device("cpu")).astype(int)
-    found = decode_bytes(exact.place(copy.deepcopy(ours)), codes, 3, exact.device).astype(int)
+    expected = decode_uint8(ours, codes, 3, torch.device("cpu")).astype(int)
+    found = decode_uint8(exact.place(copy.deepcopy(ours)), codes, 3, exact.device).astype(int)
     assert abs(found - expected).max() <= 1
 
 
@@ -174,14 +174,14 @@ def test_pictures_are_the_cpus(make: Build, exact: Machine, member: str) -> None
 
 
 def _steps(
-    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, member: str, graphs: bool, **changes: Any
+    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, member: str, graphs: bool, **changes: Any
 ) -> tuple[list[bytes], StillStep | GraphedStep]:
     """The state and the terms after some steps of two sets of players, recorded or not."""
-    model = computer.place(make(member, latent_dim=3, dropout=0.2)).train()
+    model = config.to_device(make(member, latent_dim=3, dropout=0.2)).train()
     players = make_players(model, {**raw["models"][member], **changes})
     split = noise(43)
-    split = Split(split.images.to(computer.device), split.labels.to(computer.device))
-    chosen = Machine(computer.device, computer.bfloat16, computer.deterministic, graphs)
+    split = Split(split.images.to(config.device), split.labels.to(config.device))
+    chosen = DeviceConfig(config.device, config.bfloat16, config.deterministic, graphs)
 
     def act(images: Tensor, labels: Tensor, step: int) -> Losses:
         return train_step(model, players, images, labels, step, chosen)
@@ -201,17 +201,17 @@ def _steps(
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 def test_a_recorded_step_gives_the_same_bytes(
-    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, member: str, optimizer: str
+    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, member: str, optimizer: str
 ) -> None:
     settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.5}
     if "steps" in raw["models"][member]:
         first, *others = raw["models"][member]["steps"]
         settings["steps"] = {first: 1, **dict.fromkeys(others, 2)}
         settings["balance"] = {first: [0.5, 0.9]}
-    graphed, advance = _steps(make, noise, raw, computer, member, True, **settings)
-    eager, _ = _steps(make, noise, raw, computer, member, False, **settings)
+    graphed, advance = _steps(make, noise, raw, config, member, True, **settings)
+    eager, _ = _steps(make, noise, raw, config, member, False, **settings)
     assert graphed == eager
-    if computer.device.type == "cuda":
+    if config.device.type == "cuda":
         assert isinstance(advance, GraphedStep) and not advance.refused
         assert len(advance.graphs) == (2 if "steps" in settings else 1)
 
@@ -228,14 +228,14 @@ class Stopped(Exception):
 
 @pytest.mark.usefixtures("home")
 def test_training_is_deterministic_and_resumes_in_the_same_bytes(
-    make: Build, noise: Noise, raw: dict[str, Any], computer: Machine, monkeypatch: pytest.MonkeyPatch, member: str
+    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, monkeypatch: pytest.MonkeyPatch, member: str
 ) -> None:
     """Twelve steps, so that graphs are at work; twice, and once stopped after the seventh."""
     monkeypatch.setattr(loop, "CHECK_EVERY", 1)
     budget = TrainBudget(epochs=3, batch_size=10, width=0.125, images=None, frames=4, frame_grid=2)
     run = Run("a_run", "noise", member, 3, budget, raw["models"][member])
     training, validation = (
-        Split(split.images.to(computer.device), split.labels.to(computer.device))
+        Split(split.images.to(config.device), split.labels.to(config.device))
         for split in (noise(43), noise(15, seed=1))
     )
 
@@ -245,9 +245,9 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
                 raise Stopped
 
         torch.manual_seed(3)
-        model = computer.place(make(member, latent_dim=3, dropout=0.2))
+        model = config.to_device(make(member, latent_dim=3, dropout=0.2))
         torch.manual_seed(3)
-        trained = train(model, run, training, validation, computer, Checkpoints("a_run", mark), report)
+        trained = train(model, run, training, validation, config, Checkpoints("a_run", mark), report)
         state = [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
         return [state, trained.history, [array.tobytes() for frame in trained.frames for array in frame]]
 
@@ -259,15 +259,15 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
     assert go("three") == first
 
 
-def test_defaults_on_cuda(computer: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert computer.deterministic and computer.graphs
-    if computer.device.type != "cuda":
+def test_defaults_on_cuda(config: DeviceConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.deterministic and config.graphs
+    if config.device.type != "cuda":
         return
     assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
     monkeypatch.setenv("ATLAS_DETERMINISTIC", "0")
     monkeypatch.setenv("ATLAS_GRAPH", "0")
-    other = machine()
+    other = device_config()
     assert not other.deterministic and not other.graphs and not torch.are_deterministic_algorithms_enabled()
     assert str(other).endswith("not deterministic, without graphs")

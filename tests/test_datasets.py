@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.datasets import SPLITS, Dataset, epoch_batches, to_unit
-from atlas.errors import AtlasError
+from atlas.core.datasets import SPLITS, Dataset, epoch_batches, to_unit
+from atlas.core.files import AtlasError
 
 COUNTS = {"train": 12, "validation": 5, "test": 7}
 

@@ -9,8 +9,8 @@ import scipy.fft
 import torch
 from torch.nn import functional
 
-from atlas.errors import AtlasError
-from atlas.models.base import Model
+from atlas.core.files import AtlasError
+from atlas.core.model import Model
 from atlas.nn.dct import EDGE, Frequencies, to_logits
 
 Build = Callable[..., Model]

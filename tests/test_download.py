@@ -24,9 +24,9 @@ import pytest
 from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10, MNIST
 
-from atlas.datasets import SPLITS, Dataset
-from atlas.download import download, stratified
-from atlas.errors import AtlasError
+from atlas.core.datasets import SPLITS, Dataset
+from atlas.data.download import download, stratified
+from atlas.core.files import AtlasError
 
 TRAIN, TEST = 60, 20
 CLASSES = [f"class {i}" for i in range(10)]
@@ -509,7 +509,7 @@ def test_digits_keep_their_labels_and_splits_share_no_image(digits: Path) -> Non
 
 def _run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
     settings = SimpleNamespace(datasets={"digits": SimpleNamespace(validation=100)})
-    monkeypatch.setattr("atlas.settings.load", lambda: settings)
+    monkeypatch.setattr("atlas.core.settings.load", lambda: settings)
     monkeypatch.setattr("sys.argv", ["download.py", *arguments])
     monkeypatch.chdir(folder)
     runpy.run_path(str(Path(__file__).parents[1] / "src" / "download.py"), run_name="__main__")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tests.conftest import Build
 
-from atlas.datasets import Split
-from atlas.device import Machine
-from atlas.settings import Run, TrainBudget
+from atlas.core.datasets import Split
+from atlas.core.device import DeviceConfig
+from atlas.core.settings import Run, TrainBudget
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.duel import FOR_GOOD, WON, won_since
+from atlas.core.history import FOR_GOOD, WON, discriminator_won_since
 from atlas.training.loop import train
 
 
@@ -40,7 +40,7 @@ def rows(*shares: float | str | None) -> list[dict[str, Any]]:
     ids=str,
 )
 def test_it_has_won_for_good_where_no_later_epoch_is_even(shares: tuple[float, ...], since: int | None) -> None:
-    assert won_since(rows(*shares)) == since
+    assert discriminator_won_since(rows(*shares)) == since
 
 
 @pytest.mark.parametrize("name", ["gan", "cgan", "vae_gan", "cvae_gan"])
@@ -50,7 +50,7 @@ def test_the_history_of_a_real_training_tells(
     raw: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    cpu: Machine,
+    cpu: DeviceConfig,
     name: str,
     fair: bool,
 ) -> None:
@@ -70,4 +70,4 @@ def test_the_history_of_a_real_training_tells(
     )
     trained = train(model, run, split, split, cpu, Checkpoints("duel", "x"), lambda *_: None)
     assert all(0 <= row[WON] <= 1 for row in trained.history if row["split"] == "train")  # type: ignore[operator]
-    assert (won_since(trained.history) is None) == fair
+    assert (discriminator_won_since(trained.history) is None) == fair

@@ -16,16 +16,16 @@ from tests.browser import opened
 from tests.conftest import PARAMS, ROOT
 
 import export as stage
-from atlas import runtime
-from atlas.datasets import Split
-from atlas.drawing import picture
-from atlas.errors import AtlasError
-from atlas.models.base import Model
-from atlas.models.registry import build
-from atlas.onnx_export import PARTS, export
+from atlas.gallery import onnx_runtime as runtime
+from atlas.core.datasets import Split
+from atlas.inference.own_image import picture
+from atlas.core.files import AtlasError
+from atlas.core.model import Model
+from atlas.core.model import build
+from atlas.export.onnx import PARTS, export
 from atlas.show import gallery, gallery_explorer
-from atlas.show.gallery_outputs import RunPage
-from atlas.training.optimisers import KEYS
+from atlas.gallery.outputs import RunPage
+from atlas.training.optimizers import KEYS
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBERS: dict[str, tuple[str, tuple[int, int, int], int]] = {
@@ -251,7 +251,7 @@ def seven(kind: str, path: Path) -> Path:
 def test_an_image_of_ones_own_is_seen_as_pytorch_sees_it(
     chromium: Browser, live: Path, tmp_path: Path, kind: str
 ) -> None:
-    """Prepared as by atlas.drawing to 2 of 255 grey values, then encoded and decoded as by PyTorch to 1e-4."""
+    """Prepared as by atlas.inference.own_image to 2 of 255 grey values, then encoded and decoded as by PyTorch to 1e-4."""
     model, file = model_of("mnist_cvae_3"), seven(kind, tmp_path / "seven.png")
     meant = picture(file, (1, 28, 28)).astype(float)
     with opened(chromium, live / "mnist_cvae_3.html") as (page, complaints):

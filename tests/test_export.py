@@ -20,12 +20,12 @@ from tests.conftest import PARAMS, Build, Noise
 
 import export as stage
 from atlas import onnx_export, runtime
-from atlas.errors import AtlasError
-from atlas.models.base import Shape
-from atlas.onnx_export import NEAR, export, slim
-from atlas.show.packing import pack_network
-from atlas.store import save_model
-from atlas.training.optimisers import KEYS
+from atlas.core.files import AtlasError
+from atlas.core.model import Shape
+from atlas.export.onnx import NEAR, export, slim
+from atlas.gallery.packing import pack_network
+from atlas.core.model import save_model
+from atlas.training.optimizers import KEYS
 
 # A member of each kind of network and of each way to a code.
 KINDS: list[tuple[str, Shape, dict[str, Any]]] = [

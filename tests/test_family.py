@@ -10,16 +10,16 @@ from tests.conftest import PARAMS
 from torch import Tensor, nn
 from torch.nn import functional
 
-from atlas.datasets import Split, to_unit
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.inversion import invert
-from atlas.models.base import Model
-from atlas.nn.convolutional import Discriminator
+from atlas.core.datasets import Split, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.latent import invert
+from atlas.core.model import Model
+from atlas.nn.conv import Discriminator
 from atlas.nn.likelihood import Likelihood
 from atlas.nn.networks import NETWORKS, decoder, encoder
 from atlas.training.loop import train_step
-from atlas.training.optimisers import make_players
+from atlas.training.optimizers import make_players
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -224,7 +224,7 @@ def test_a_search_finds_the_code_that_made_an_image(make: Build) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 @pytest.mark.parametrize(("name", "player"), [("cgan", "generator"), ("cvae_gan", "discriminator")])
 def test_a_shut_gate_leaves_a_player_bit_for_bit(
-    make: Build, noise: Noise, cpu: Machine, name: str, player: str, optimizer: str
+    make: Build, noise: Noise, cpu: DeviceConfig, name: str, player: str, optimizer: str
 ) -> None:
     """Shut in steps 1 and 2, a player ends where it would had these steps not been: parameters and optimiser alike."""
     model = make(name)
@@ -250,7 +250,7 @@ def test_a_shut_gate_leaves_a_player_bit_for_bit(
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 def test_an_open_gate_changes_nothing_even_if_shut_at_first(
-    make: Build, noise: Noise, cpu: Machine, optimizer: str
+    make: Build, noise: Noise, cpu: DeviceConfig, optimizer: str
 ) -> None:
     free, gated = make("gan"), make("gan")
     settings = _settings("gan", optimizer=optimizer)

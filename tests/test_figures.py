@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from atlas.show import charts, figures, sheets
-from atlas.show.page import font, thinned, wrap
-from atlas.show.units import unit
+from atlas.plotting.canvas import font, thinned, wrap
+from atlas.plotting.units import unit
 
 DIGITS = [str(number) for number in range(10)]
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -12,13 +12,13 @@ import torch
 from tests.conftest import PARAMS
 from torch import nn
 
-from atlas.errors import AtlasError, run_stage
-from atlas.files import need, whole_file, whole_folder, write_json
-from atlas.models.base import Model
-from atlas.store import load_model, load_weights, save_model, save_weights
+from atlas.core.files import AtlasError, run_stage
+from atlas.core.files import require, atomic_write, atomic_dir, write_json
+from atlas.core.model import Model
+from atlas.core.model import load_model, load_weights, save_model, save_weights
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.frames import Frame
-from atlas.training.optimisers import KEYS
+from atlas.training.snapshots import Frame
+from atlas.training.optimizers import KEYS
 
 Build = Callable[..., Model]
 
@@ -36,7 +36,7 @@ def _names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
     path = tmp_path / "new" / "picture.png"
-    with whole_file(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("half")
         assert not path.exists() and aside.suffix == ".png" and aside.parent == path.parent
         aside.write_text("whole")
@@ -47,7 +47,7 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
 def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "numbers.json"
     path.write_text("old")
-    with pytest.raises(error), whole_file(path) as aside:
+    with pytest.raises(error), atomic_write(path) as aside:
         aside.write_text("half")
         raise error
     assert path.read_text() == "old" and _names(tmp_path) == ["numbers.json"]
@@ -62,7 +62,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     others = [tmp_path / name for name in names]
     for file in (left, *others):
         file.write_text("half")
-    with whole_file(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("whole")
     assert not left.exists() and all(file.exists() for file in others) and path.read_text() == "whole"
 
@@ -80,7 +80,7 @@ def test_a_reader_never_sees_a_file_in_between(tmp_path: Path) -> None:
 def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "models" / "run"
     for content in ("first", "second"):
-        with whole_folder(path) as aside:
+        with atomic_dir(path) as aside:
             (aside / content).write_text(content)
             assert not (path / content).exists()
         assert _names(tmp_path / "models") == ["run", f"run/{content}"]
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error:
     path = tmp_path / "run"
     path.mkdir()
     (path / "old").touch()
-    with pytest.raises(error), whole_folder(path) as aside:
+    with pytest.raises(error), atomic_dir(path) as aside:
         (aside / "new").touch()
         raise error
     assert _names(tmp_path) == ["run", "run/old"]
@@ -102,7 +102,7 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error:
     "write",
     [
         lambda path: write_json(path, {}),
-        lambda path: whole_folder(path).__enter__(),
+        lambda path: atomic_dir(path).__enter__(),
         lambda path: save_weights(nn.Linear(2, 2), path),
     ],
 )
@@ -139,9 +139,9 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(
 
 
 def test_what_is_missing_names_the_stage_that_writes_it(tmp_path: Path) -> None:
-    assert need(tmp_path, "download@mnist") == tmp_path
+    assert require(tmp_path, "download@mnist") == tmp_path
     with pytest.raises(AtlasError, match=r"mnist is missing: .* run `dvc repro download@mnist` first"):
-        need(tmp_path / "mnist", "download@mnist")
+        require(tmp_path / "mnist", "download@mnist")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from atlas.datasets import Split, to_unit
-from atlas.models.base import Model
+from atlas.core.datasets import Split, to_unit
+from atlas.core.model import Model
 from atlas.nn.flows import InverseAutoregressiveFlow, Made, MaskedLinear
 
 Build = Callable[..., Model]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from atlas.nn.folded import HalvingConv2d, UpsampledConv2d
+from atlas.nn.fast_conv import HalvingConv2d, UpsampledConv2d
 
 
 def assert_same(folded: nn.Module, plain: nn.Module, twin: nn.Conv2d, shape: tuple[int, ...]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests import toy
 
-from atlas import settings as settings_file
+from atlas.core import settings as settings_file
 from atlas.jobs import cores
-from atlas.models.registry import member
+from atlas.core.model import find_model
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 2000

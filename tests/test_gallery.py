@@ -23,18 +23,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import gallery as stage
-from atlas.errors import AtlasError
-from atlas.measures.catalogue import MEASURES
-from atlas.show import gallery
-from atlas.show.animations import load_frames
-from atlas.show.gallery_claims import Claim, Evidence, collect_claims
-from atlas.show.gallery_curves import BOTTOM, LEFT, RIGHT, TOP, panels
-from atlas.show.gallery_outputs import Medium, RunPage, collect, collect_judges, collect_sheets
-from atlas.show.packing import write_script
+from atlas.core.files import AtlasError
+from atlas.metrics.registry import METRICS
+from atlas.gallery import pages as gallery
+from atlas.animation.animate import load_frames
+from atlas.gallery.claims import Claim, Evidence, collect_claims
+from atlas.gallery.curves import BOTTOM, LEFT, RIGHT, TOP, panels
+from atlas.gallery.outputs import Medium, RunPage, collect, collect_judges, collect_sheets
+from atlas.gallery.packing import write_script
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     name: str
     title: str
     unit: str
@@ -44,10 +44,10 @@ class Measure:
 
 
 CATALOGUE = [
-    Measure("rate", "rate", "nats", "", "the part of the bound that the code costs", 2),
-    Measure("frechet", "distance", "", "lower", "between samples and test images", 1),
-    Measure("label_accuracy", "label accuracy", "share", "higher", "how often the asked label is read", 3),
-    Measure("never", "never reported", "", "lower", "no run has it", 2),
+    Metric("rate", "rate", "nats", "", "the part of the bound that the code costs", 2),
+    Metric("frechet", "distance", "", "lower", "between samples and test images", 1),
+    Metric("label_accuracy", "label accuracy", "share", "higher", "how often the asked label is read", 3),
+    Metric("never", "never reported", "", "lower", "no run has it", 2),
 ]
 RUNS: dict[str, dict[str, Any]] = {
     "mnist_ae_2": {"dataset": "mnist", "model": "ae", "latent_dim": 2},
@@ -643,7 +643,7 @@ def test_stage_writes_the_folder_and_one_line(
     stage.main()
     assert capsys.readouterr().out.startswith("the latent explorers will show maps drawn beforehand: no npm\noutputs/")
     assert not (copy / "outputs" / "gallery" / "networks").exists()
-    assert all(gallery.MeasureInfo.__annotations__.keys() <= set(dir(measure)) for measure in MEASURES.values())
+    assert all(gallery.MeasureInfo.__annotations__.keys() <= set(dir(measure)) for measure in METRICS.values())
     first = files(copy / "outputs" / "gallery")
     monkeypatch.setattr(sys, "argv", ["gallery.py", "--partial"])
     stage.main()

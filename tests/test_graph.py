@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas.datasets import Split, epoch_batches, to_unit
-from atlas.device import Machine, machine
-from atlas.errors import AtlasError
-from atlas.models.base import Losses, Model
-from atlas.training.graph import WARM_UP, GraphedStep, StillStep, stepper
+from atlas.core.datasets import Split, epoch_batches, to_unit
+from atlas.core.device import DeviceConfig, device_config
+from atlas.core.files import AtlasError
+from atlas.core.model import Losses, Model
+from atlas.training.cuda_graph import WARM_UP, GraphedStep, StillStep, stepper
 from atlas.training.loop import train_step
-from atlas.training.optimisers import Player, make_players
+from atlas.training.optimizers import Player, make_players
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -32,7 +32,7 @@ def _batches(split: Split) -> Iterator[tuple[int, Tensor]]:
         yield step, next(epoch_batches(len(split), 8, 1, step))
 
 
-def _slow(model: Model, players: list[Player], split: Split, cpu: Machine) -> list[Losses]:
+def _slow(model: Model, players: list[Player], split: Split, cpu: DeviceConfig) -> list[Losses]:
     """Each step on a batch gathered anew, as anybody would write it."""
     torch.manual_seed(3)
     return [
@@ -50,7 +50,7 @@ def _same(model: Model, twin: Model, found: list[Losses], expected: list[Losses]
 
 
 def test_a_step_from_a_still_place_gives_the_same_bits(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, member: str
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, member: str
 ) -> None:
     model = make(member, latent_dim=3, dropout=0.2).train()
     twin, split = copy.deepcopy(model), noise(43)
@@ -134,7 +134,7 @@ def test_each_set_of_players_is_recorded_once_and_launched_from_then_on(
     make: Build,
     noise: Noise,
     raw: dict[str, Any],
-    cpu: Machine,
+    cpu: DeviceConfig,
     monkeypatch: pytest.MonkeyPatch,
     balance: dict[str, Any],
 ) -> None:
@@ -159,7 +159,7 @@ def test_where_nothing_can_be_recorded_the_steps_go_on(
     make: Build,
     noise: Noise,
     raw: dict[str, Any],
-    cpu: Machine,
+    cpu: DeviceConfig,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -203,7 +203,7 @@ def test_a_rate_that_is_a_tensor_stays_where_it_is(make: Build, raw: dict[str, A
 def test_the_switches_are_read_and_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("ATLAS_DEVICE", "cpu")
     monkeypatch.setenv(name, "0")
-    assert machine() == Machine(torch.device("cpu"), machine().bfloat16), "the CPU knows neither"
+    assert device_config() == DeviceConfig(torch.device("cpu"), device_config().bfloat16), "the CPU knows neither"
     monkeypatch.setenv(name, "off")
     with pytest.raises(AtlasError, match=f"{name}: found 'off'; allowed: 0, 1"):
-        machine()
+        device_config()

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import compare
 import imagenet as command
-from atlas.errors import AtlasError
-from atlas.measures import imagenet
-from atlas.models.base import Model
+from atlas.core.files import AtlasError
+from scripts import imagenet_features as imagenet
+from atlas.core.model import Model
 
 INSTALLED = all(find_spec(name) for name in imagenet.PACKAGES)
 

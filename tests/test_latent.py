@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from atlas import latent
-from atlas.datasets import Split, to_unit
-from atlas.models.base import Model
+from atlas.core import latent
+from atlas.core.datasets import Split, to_unit
+from atlas.core.model import Model
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -50,17 +50,17 @@ def test_codes_and_pictures_are_those_of_the_model_in_any_number(
         expected = model.decode(codes, split.labels)
         expected_codes = model.encode(images, split.labels) if model.can("encode") else None
     monkeypatch.setattr(latent, "BATCH", 5)
-    pictures = latent.decode_bytes(model, codes, split.labels, torch.device("cpu"))
+    pictures = latent.decode_uint8(model, codes, split.labels, torch.device("cpu"))
     assert pictures.dtype == np.uint8 and pictures.shape == (23, *model.shape)
     assert np.abs(pictures / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-5
-    same = latent.decode_bytes(model, codes, 3, torch.device("cpu"))
-    assert np.array_equal(same, latent.decode_bytes(model, codes, torch.full((23,), 3), torch.device("cpu")))
+    same = latent.decode_uint8(model, codes, 3, torch.device("cpu"))
+    assert np.array_equal(same, latent.decode_uint8(model, codes, torch.full((23,), 3), torch.device("cpu")))
     if expected_codes is not None:
-        torch.testing.assert_close(latent.encode_all(model, images, split.labels), expected_codes)
+        torch.testing.assert_close(latent.encode_dataset(model, images, split.labels), expected_codes)
 
 
 def test_pixels_become_the_nearest_byte() -> None:
     images = torch.tensor([0.0, 1.0, 0.5, 1 / 255, 254.4 / 255, 254.6 / 255, -0.1, 1.1])
-    assert latent.to_bytes(images).tolist() == [0, 255, 128, 1, 254, 255, 0, 255]
+    assert latent.to_uint8(images).tolist() == [0, 255, 128, 1, 254, 255, 0, 255]
     every = torch.arange(256, dtype=torch.uint8)
-    assert np.array_equal(latent.to_bytes(to_unit(every)), every.numpy())
+    assert np.array_equal(latent.to_uint8(to_unit(every)), every.numpy())

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atlas.datasets import Split, to_unit
-from atlas.measures.catalogue import MEASURES, known
-from atlas.measures.evaluate import BATCH, evaluate, subset
-from atlas.measures.judge import Judge, augment, read
-from atlas.measures.likelihood import binarise
-from atlas.models.base import Bound, Model, Shape
+from atlas.core.datasets import Split, to_unit
+from atlas.metrics.registry import METRICS, known
+from atlas.metrics.evaluate import BATCH, evaluate, subset
+from atlas.metrics.classifier import Judge, augment, read
+from atlas.metrics.likelihood import binarise
+from atlas.core.model import Bound, Model, Shape
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -128,7 +128,7 @@ def test_a_model_that_can_only_sample_gets_what_applies_to_samples(noise: Noise)
     found = _evaluate(Painter(False, True), Reader(), noise)
     expected = {"frechet", "frechet_floor", "kernel", "kernel_floor", "precision", "recall", "density", "coverage"}
     expected |= {"sharpness", "prior_confidence", "reconstruction_mse", "reconstruction_features"}
-    assert {name for name in found if name in MEASURES} == expected
+    assert {name for name in found if name in METRICS} == expected
     assert found["reconstruction_mse_n"] == 20, "its codes were searched for"
 
 
@@ -239,11 +239,11 @@ def test_too_few_training_images_for_the_floor_are_refused(noise: Noise) -> None
 
 
 def test_the_catalogue_is_complete() -> None:
-    for name, measure in MEASURES.items():
+    for name, measure in METRICS.items():
         fields: dict[str, Any] = measure._asdict()
         assert fields["name"] == name and fields["title"] and len(fields["description"]) > 20
         assert fields["better"] in ("lower", "higher", "") and 0 <= fields["digits"] <= 6
-    assert 8 <= sum(measure.headline for measure in MEASURES.values()) <= 12, "a table that fits a page"
+    assert 8 <= sum(measure.headline for measure in METRICS.values()) <= 12, "a table that fits a page"
     for name in ("nelbo", "kernel_low", "kernel_high", "nll_k", "reconstruction_mse_n", "frechet_floor"):
         assert known(name), name
     for name in ("elbo", "_n", "frechet_n_low", "kernel_", "nelbo_q"):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atlas import settings as settings_file
-from atlas.measures.catalogue import MEASURES
-from atlas.measures.claims import CLAIMS, judge_claims, markdown
-from atlas.measures.verdicts import independent_difference
+from atlas.core import settings as settings_file
+from atlas.metrics.registry import METRICS
+from atlas.claims.claims import CLAIMS, judge_claims, markdown
+from atlas.claims.verdicts import independent_difference
 
 JUDGES = {"mnist": 0.99, "cifar10": 0.8}
 SENTENCES = list(dict.fromkeys(claim.sentence for claim in CLAIMS))
@@ -141,12 +141,12 @@ def test_what_no_run_measured_is_one_row() -> None:
 def test_the_claims_find_their_pairs_among_the_runs_of_params_yaml() -> None:
     settings = settings_file.load(Path(__file__).parents[1] / "params.yaml")
     flat = {run: settings.flat(run) for run in settings.runs}
-    metrics = {run: dict.fromkeys(MEASURES, 1.0) for run in flat}
+    metrics = {run: dict.fromkeys(METRICS, 1.0) for run in flat}
     rows = judge_claims(metrics, flat, dict.fromkeys(settings.datasets, 0.9))
     for claim in CLAIMS:
         verdicts = [row["verdict"] for row in rows if row["claim"] == claim.sentence]
         assert set(verdicts) != {"not run"}, claim.sentence
-        assert all(part.measure in MEASURES for part in claim.evidence)
+        assert all(part.measure in METRICS for part in claim.evidence)
 
 
 def test_a_difference_of_independent_normal_numbers_is_covered_as_often_as_it_says() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas.measures.estimators import gradient_variances, gradients
-from atlas.measures.intervals import ratio_interval
-from atlas.models.base import Model
+from atlas.metrics.gradient_variance import gradient_variances, gradients
+from atlas.metrics.bootstrap import ratio_interval
+from atlas.core.model import Model
 
 DIMENSIONS = 3
 NOISE = 0.5

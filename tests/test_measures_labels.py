@@ -7,10 +7,10 @@ import torch
 from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
-from atlas.measures.judge import Judge
-from atlas.measures.labels import balanced, leak, transfers, worst_class
-from atlas.measures.latents import BINS, factors, information, mutual_information_gap
-from atlas.models.base import Model
+from atlas.metrics.classifier import Judge
+from atlas.metrics.labels import balanced, leak, transfers, worst_class
+from atlas.metrics.disentanglement import BINS, factors, information, mutual_information_gap
+from atlas.core.model import Model
 
 
 def _normal(*size: int, seed: int = 0) -> Tensor:

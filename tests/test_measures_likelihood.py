@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas.measures.intervals import RESAMPLES, mean_interval, resamples
-from atlas.measures.likelihood import BATCH, active_units, binarise, bound, importance_weighted
-from atlas.models.base import Bound, Model
+from atlas.metrics.bootstrap import RESAMPLES, mean_interval, bootstrap_counts
+from atlas.metrics.likelihood import BATCH, active_units, binarise, bound, importance_weighted
+from atlas.core.model import Bound, Model
 
 
 class Linear(Model):
@@ -122,10 +122,10 @@ def test_active_units_are_those_that_vary() -> None:
 
 
 def test_a_resample_draws_as_many_as_there_are() -> None:
-    drawn = resamples(30)
+    drawn = bootstrap_counts(30)
     assert drawn.shape == (RESAMPLES, 30) and (drawn.sum(1) == 30).all()
     assert drawn.mean(0) == pytest.approx(np.ones(30), abs=0.15) and drawn.var() == pytest.approx(1 - 1 / 30, abs=0.05)
-    assert not np.array_equal(drawn, resamples(30, 1))
+    assert not np.array_equal(drawn, bootstrap_counts(30, 1))
 
 
 def test_the_interval_of_a_mean_is_the_normal_one_of_many_images() -> None:

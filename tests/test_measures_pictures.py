@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
-from atlas.measures.neighbours import cloud, label_purity
-from atlas.measures.pictures import (
+from atlas.metrics.neighbours import prdc, label_purity
+from atlas.metrics.distances import (
     feature_distances,
     frechet,
     kernel,
@@ -187,26 +187,26 @@ def _slow_cloud(real: list[list[float]], fake: list[list[float]], nearest: int) 
 @pytest.mark.parametrize("nearest", [1, 3, 5])
 def test_the_cloud_is_what_loops_say(nearest: int) -> None:
     real, fake = _normal(40, 3), 0.6 * _normal(40, 3, seed=1) + 0.4
-    found = [values.mean().item() for values in cloud(real, fake, nearest)]
+    found = [values.mean().item() for values in prdc(real, fake, nearest)]
     assert found == pytest.approx(_slow_cloud(real.tolist(), fake.tolist(), nearest), abs=1e-12)
 
 
 def test_sharp_and_varied_are_two_things() -> None:
     real = _normal(300, 2)
-    narrow = cloud(real, 0.05 * _normal(300, 2, seed=1))
+    narrow = prdc(real, 0.05 * _normal(300, 2, seed=1))
     assert narrow.precision.mean() == 1 and narrow.recall.mean() < 0.1 and narrow.coverage.mean() < 0.2
-    wide = cloud(real, 20 * _normal(300, 2, seed=1))
+    wide = prdc(real, 20 * _normal(300, 2, seed=1))
     assert wide.precision.mean() < 0.1 and wide.recall.mean() > 0.8 and wide.density.mean() < 0.1
-    same = cloud(real, _normal(300, 2, seed=1))
+    same = prdc(real, _normal(300, 2, seed=1))
     assert same.coverage.mean() > 0.9 and same.density.mean() == pytest.approx(1, abs=0.15)
-    apart = cloud(real, real + 100)
+    apart = prdc(real, real + 100)
     assert [values.sum().item() for values in apart] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("real", "fake"), [(5, 5), (10, 9), (0, 0)])
 def test_too_few_neighbours_are_refused(real: int, fake: int) -> None:
     with pytest.raises(ValueError, match=f"more than the 5 neighbours; found {real} and {fake}"):
-        cloud(_normal(real, 3), _normal(fake, 3))
+        prdc(_normal(real, 3), _normal(fake, 3))
 
 
 def test_label_purity_is_the_share_of_like_neighbours() -> None:

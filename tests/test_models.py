@@ -13,12 +13,12 @@ from tests.conftest import PARAMS
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from atlas.datasets import Split, to_unit
-from atlas.errors import AtlasError
-from atlas.models.base import Model, Shape
-from atlas.models.registry import build
-from atlas.store import load_model, save_model
-from atlas.training.optimisers import KEYS
+from atlas.core.datasets import Split, to_unit
+from atlas.core.files import AtlasError
+from atlas.core.model import Model, Shape
+from atlas.core.model import build
+from atlas.core.model import load_model, save_model
+from atlas.training.optimizers import KEYS
 
 ROOT = Path(__file__).parents[1]
 Build = Callable[..., Model]
@@ -47,7 +47,7 @@ def test_every_registered_member_has_its_defaults_in_params_yaml(raw: dict[str, 
 def test_codes_and_images_have_their_shapes_and_ranges(make: Build, noise: Noise, member: str, shape: Shape) -> None:
     model = make(member, shape, latent_dim=3).eval()
     images, labels = _batch(noise, shape)
-    assert (model.shape, model.classes, model.latent_dim) == (shape, 10, 3)
+    assert (model.shape, model.num_classes, model.latent_dim) == (shape, 10, 3)
     if model.can("encode"):
         codes = model.encode(images, labels)
         assert codes.shape == (6, 3) and codes.dtype == torch.float32

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atlas.settings import load
+from atlas.core.settings import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,16 +9,16 @@ import pytest
 import torch
 import yaml
 
-from atlas import settings as settings_file
-from atlas.datasets import Split
-from atlas.device import Machine
-from atlas.measures.catalogue import known
-from atlas.measures.evaluate import evaluate
-from atlas.measures.judge import Judge
-from atlas.models.registry import build
+from atlas.core import settings as settings_file
+from atlas.core.datasets import Split
+from atlas.core.device import DeviceConfig
+from atlas.metrics.registry import known
+from atlas.metrics.evaluate import evaluate
+from atlas.metrics.classifier import Judge
+from atlas.core.model import build
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.loop import train
-from atlas.training.optimisers import KEYS
+from atlas.training.optimizers import KEYS
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = settings_file.load(ROOT / "params.yaml")
@@ -147,7 +147,7 @@ def test_every_run_trains_and_is_measured_at_toy_size(
     torch.manual_seed(run.seed)
     images = torch.randint(0, 256, (96, *shape), dtype=torch.uint8)
     split = Split(images, torch.arange(96) % 10)
-    machine = Machine(torch.device("cpu"), bfloat16=False)
+    machine = DeviceConfig(torch.device("cpu"), bfloat16=False)
     arguments = {name: value for name, value in run.settings.items() if name not in KEYS} | {"width": 0.125}
     model = machine.place(build(run.model, shape, 10, arguments))
     before = [parameter.clone() for parameter in model.parameters()]

@@ -15,13 +15,13 @@ from tests.conftest import PARAMS
 
 import atlas
 import restyle
-from atlas.datasets import Dataset
-from atlas.drawing import picture
-from atlas.errors import AtlasError
-from atlas.models.base import Model
-from atlas.show.restyled import restyled
-from atlas.store import save_model
-from atlas.training.optimisers import KEYS
+from atlas.core.datasets import Dataset
+from atlas.inference.own_image import picture
+from atlas.core.files import AtlasError
+from atlas.core.model import Model
+from atlas.plotting.restyled import restyled
+from atlas.core.model import save_model
+from atlas.training.optimizers import KEYS
 
 ROOT = Path(__file__).parents[1]
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)

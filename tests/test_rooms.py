@@ -19,40 +19,40 @@ BASES = ("adversarial", "larsen", "variational")
 
 # Of each room: what it may import of atlas, and which packages from outside it must not. The first that fits counts.
 ROOMS: list[tuple[str, list[str], list[str]]] = [
-    ("atlas.errors", [], ["torch", "numpy"]),
+    ("atlas.core.files", [], ["torch", "numpy"]),
     ("atlas.jobs", [], ["torch", "numpy"]),
-    ("atlas.experiments", ["atlas.errors"], ["torch", "numpy"]),
-    ("atlas.settings", ["atlas.errors", "atlas.settings.*"], ["torch", "numpy"]),
-    ("atlas.files", ["atlas.errors"], ["torch", "numpy"]),
-    ("atlas.download", ["atlas.errors", "atlas.files", "atlas.settings", "atlas.settings.*"], []),
-    ("atlas.datasets", ["atlas.errors", "atlas.files"], ["pydantic", "matplotlib"]),
-    ("atlas.device", ["atlas.errors"], ["pydantic"]),
-    ("atlas.latent", ["atlas.models.base"], ["matplotlib"]),
-    ("atlas.inversion", ["atlas.models.base"], ["numpy", "matplotlib"]),
-    ("atlas.store", ["atlas.errors", "atlas.files", "atlas.models.base", "atlas.models.registry"], ["pickle"]),
+    ("scripts.experiments", ["atlas.core.files"], ["torch", "numpy"]),
+    ("atlas.core.settings", ["atlas.core.files", "atlas.core.settings.*"], ["torch", "numpy"]),
+    ("atlas.core.files", ["atlas.core.files"], ["torch", "numpy"]),
+    ("atlas.data.download", ["atlas.core.files", "atlas.core.files", "atlas.core.settings", "atlas.core.settings.*"], []),
+    ("atlas.core.datasets", ["atlas.core.files", "atlas.core.files"], ["pydantic", "matplotlib"]),
+    ("atlas.core.device", ["atlas.core.files"], ["pydantic"]),
+    ("atlas.core.latent", ["atlas.core.model"], ["matplotlib"]),
+    ("atlas.core.latent", ["atlas.core.model"], ["numpy", "matplotlib"]),
+    ("atlas.core.model", ["atlas.core.files", "atlas.core.files", "atlas.core.model", "atlas.core.model"], ["pickle"]),
     (
-        "atlas.onnx_export",
-        ["atlas.models.base"],
+        "atlas.export.onnx",
+        ["atlas.core.model"],
         ["pydantic", "matplotlib", "pathlib"],
     ),
-    ("atlas.runtime", ["atlas.errors", "atlas.files"], ["torch", "numpy"]),
-    ("atlas.source", ["atlas.errors", "atlas.files"], ["torch", "numpy", "pickle"]),
+    ("atlas.gallery.onnx_runtime", ["atlas.core.files", "atlas.core.files"], ["torch", "numpy"]),
+    ("atlas.inference.remote", ["atlas.core.files", "atlas.core.files"], ["torch", "numpy", "pickle"]),
     (
-        "atlas.trained",
+        "atlas.inference.pretrained",
         [
-            "atlas.models.base",
+            "atlas.core.model",
             *(f"atlas.{name}" for name in ("errors", "inversion", "latent", "settings", "source", "store")),
         ],
         ["dvc", "matplotlib", "PIL", "pydantic"],
     ),
-    ("atlas.drawing", ["atlas.errors"], ["torch", "matplotlib"]),
+    ("atlas.inference.own_image", ["atlas.core.files"], ["torch", "matplotlib"]),
     ("atlas.nn.losses", [], ["numpy"]),
     ("atlas.nn.dropout", [], ["numpy"]),
     ("atlas.nn.layers", ["atlas.nn.dropout"], ["numpy"]),
-    ("atlas.nn.processes", [], ["numpy"]),
+    ("atlas.nn.distributed", [], ["numpy"]),
     ("atlas.nn", ["atlas.nn.*"], ["numpy", "pydantic", "ruamel", "matplotlib"]),
-    ("atlas.models.base", [], ["numpy", "pydantic", "matplotlib"]),
-    ("atlas.models.registry", ["atlas.errors", "atlas.models.base"], ["numpy", "pydantic", "matplotlib"]),
+    ("atlas.core.model", [], ["numpy", "pydantic", "matplotlib"]),
+    ("atlas.core.model", ["atlas.core.files", "atlas.core.model"], ["numpy", "pydantic", "matplotlib"]),
     (
         "atlas.models",
         [*(f"atlas.models.{name}" for name in ("base", "registry", *BASES)), "atlas.nn.*"],
@@ -62,8 +62,8 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         "atlas.training",
         [
             "atlas.training.*",
-            "atlas.nn.processes",
-            "atlas.models.base",
+            "atlas.nn.distributed",
+            "atlas.core.model",
             *(
                 f"atlas.{name}"
                 for name in ("datasets", "device", "errors", "files", "latent", "settings", "settings.*")
@@ -73,14 +73,14 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     ),
     (
         "atlas.measures",
-        ["atlas.measures.*", "atlas.models.base", "atlas.datasets", "atlas.errors", "atlas.inversion"],
+        ["atlas.measures.*", "atlas.core.model", "atlas.core.datasets", "atlas.core.files", "atlas.core.latent"],
         ["pydantic", "ruamel", "matplotlib", "pathlib"],
     ),
     (
         "atlas.album",
         [
             "atlas.album.*",
-            "atlas.models.base",
+            "atlas.core.model",
             "atlas.show.*",
             *(f"atlas.{name}" for name in ("datasets", "errors", "files", "inversion", "latent", "settings")),
         ],
@@ -89,7 +89,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
     # (What a history says of a contest is plain arithmetic on its rows.)
     (
         "atlas.show",
-        ["atlas.show.*", "atlas.errors", "atlas.files", "atlas.training.duel"],
+        ["atlas.show.*", "atlas.core.files", "atlas.core.files", "atlas.core.history"],
         ["torch", "torchvision", "pydantic"],
     ),
     (
@@ -97,7 +97,7 @@ ROOMS: list[tuple[str, list[str], list[str]]] = [
         [
             "atlas.away",
             "atlas.away.*",
-            "atlas.show.shown",
+            "scripts.readme_media",
             *(f"atlas.{name}" for name in ("datasets", "errors", "files", "jobs", "settings", "settings.*")),
         ],
         ["torch", "torchvision", "dvc", "pickle"],
@@ -163,7 +163,7 @@ def test_imports_run_one_way() -> None:
         ahead = {name: inner for name, inner in ahead.items() if name not in free}
 
 
-@pytest.mark.parametrize("name", ["atlas.settings", *(n for n in LIBRARY if n.startswith("atlas.show."))])
+@pytest.mark.parametrize("name", ["atlas.core.settings", *(n for n in LIBRARY if n.startswith("atlas.show."))])
 def test_torch_does_not_come_in_by_the_back_door(name: str) -> None:
     for module in _closure(name):
         assert not {"torch", "torchvision"} & {inner.split(".")[0] for inner in _imports(module)}, module
@@ -179,7 +179,7 @@ def test_members_do_not_know_each_other() -> None:
 def test_nobody_names_a_member() -> None:
     """The trainer, the measures, the figures and the stages find a member by its registered name alone."""
     members = {name for name in LIBRARY if name.startswith("atlas.models.")}
-    members -= {"atlas.models.base", "atlas.models.registry"}
+    members -= {"atlas.core.model", "atlas.core.model"}
     for name in set(MODULES) - members:
         assert not _imports(name) & members, name
 

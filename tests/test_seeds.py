@@ -11,9 +11,9 @@ from scipy.stats import ttest_1samp
 
 import compare
 import seeds
-from atlas import settings as settings_file
-from atlas.measures.claims import judge_claims
-from atlas.measures.verdicts import seeds_interval
+from atlas.core import settings as settings_file
+from atlas.claims.claims import judge_claims
+from atlas.claims.verdicts import seeds_interval
 
 SETTINGS = settings_file.load(Path(__file__).parents[1] / "params.yaml")
 RUN = "mnist_gan"

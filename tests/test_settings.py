@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from atlas.errors import AtlasError
-from atlas.models.registry import build
-from atlas.settings import SCALES, check, load
-from atlas.training.optimisers import KEYS
+from atlas.core.files import AtlasError
+from atlas.core.model import build
+from atlas.core.settings import SCALES, check, load
+from atlas.training.optimizers import KEYS
 
 ROOT = Path(__file__).parents[1]
 GONE = object()

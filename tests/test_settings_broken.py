@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from tests.conftest import PARAMS
 
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.models.registry import build
-from atlas.settings import Run, Settings, check, load
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.model import build
+from atlas.core.settings import Run, Settings, check, load
 from atlas.training.loop import train_step
-from atlas.training.optimisers import KEYS, make_players
+from atlas.training.optimizers import KEYS, make_players
 
 TEXT = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 28, 28)}
@@ -102,7 +102,7 @@ def trains(run: Run) -> None:
     except AtlasError as refusal:
         one_line(refusal, "")
         return
-    losses = train_step(model, players, torch.rand(4, *shape), torch.arange(4), 0, Machine(torch.device("cpu"), False))
+    losses = train_step(model, players, torch.rand(4, *shape), torch.arange(4), 0, DeviceConfig(torch.device("cpu"), False))
     assert all(value.shape == () for value in losses.terms.values())
 
 

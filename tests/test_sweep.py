@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import sweep
-from atlas.errors import AtlasError
-from atlas.experiments import Stages, fingerprint, others, value_of
+from atlas.core.files import AtlasError
+from scripts.experiments import Stages, fingerprint, others, value_of
 
 RUN = "mnist_cvae_gan_8"
 FILE = f"outputs/metrics/{RUN}.json"

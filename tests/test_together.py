@@ -12,16 +12,16 @@ from tests import toy
 from tests.conftest import PARAMS
 from torch import distributed, multiprocessing, nn
 
-from atlas.datasets import Split, to_unit
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.models.base import Model
-from atlas.models.registry import build
-from atlas.nn import processes
+from atlas.core.datasets import Split, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.model import Model
+from atlas.core.model import build
+from atlas.nn import distributed as processes
 from atlas.nn.dropout import Dropout
 from atlas.training.loop import train_step, validate
-from atlas.training.optimisers import KEYS, make_players
-from atlas.training.together import check_batch, teach_together
+from atlas.training.optimizers import KEYS, make_players
+from atlas.training.distributed import check_batch, teach_together
 
 STEPS, BATCH, SHAPE = 4, 12, (1, 16, 16)
 # SGD: Adam divides by the size of a gradient, so that where there is almost none the last digits decide which way.
@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gates": ("cvae_gan", {"balance": {"discriminator": [0.69, None], "decoder": [None, 0.69]}}),
 }
 TORCHRUN = "torchrun", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "2", "src/train.py"
-CPU = Machine(torch.device("cpu"), bfloat16=False)
+CPU = DeviceConfig(torch.device("cpu"), bfloat16=False)
 
 
 def learn(case: str) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from PIL import Image
 from tests.conftest import PARAMS
 
 import atlas
-from atlas.errors import AtlasError
-from atlas.inversion import invert
-from atlas.models.base import Model
-from atlas.store import save_model
-from atlas.trained import SEARCH, Trained
-from atlas.training.optimisers import KEYS
+from atlas.core.files import AtlasError
+from atlas.core.latent import invert
+from atlas.core.model import Model
+from atlas.core.model import save_model
+from atlas.inference.pretrained import SEARCH, Trained
+from atlas.training.optimizers import KEYS
 
 Build = Callable[..., Model]
 

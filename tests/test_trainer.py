@@ -14,25 +14,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atlas.datasets import Split, to_unit
-from atlas.device import Machine
-from atlas.errors import AtlasError
-from atlas.latent import decode_bytes
-from atlas.measures.catalogue import known
-from atlas.measures.evaluate import evaluate
-from atlas.measures.judge import Judge
-from atlas.models import registry
-from atlas.models.base import Losses, Model, Shape
+from atlas.core.datasets import Split, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
+from atlas.core.latent import decode_uint8
+from atlas.metrics.registry import known
+from atlas.metrics.evaluate import evaluate
+from atlas.metrics.classifier import Judge
+from atlas.core import registry
+from atlas.core.model import Losses, Model, Shape
 from atlas.models.larsen import LIMIT
-from atlas.models.registry import build, register
+from atlas.core.model import build, register
 from atlas.nn import losses as nats
-from atlas.settings import Run, TrainBudget, check
+from atlas.core.settings import Run, TrainBudget, check
 from atlas.training import loop
 from atlas.training.checkpoint import Checkpoints, fingerprint
-from atlas.training.frames import Camera, epoch_ends, schedule, write_frames
-from atlas.training.history import write_history
+from atlas.training.snapshots import Camera, epoch_ends, schedule, write_frames
+from atlas.core.history import write_history
 from atlas.training.loop import Trained, train, train_step, validate
-from atlas.training.optimisers import Player, make_players, rate_factor
+from atlas.training.optimizers import Player, make_players, rate_factor
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -78,7 +78,7 @@ def test_a_step_is_every_players_own_gradient_step(
     make: Build,
     noise: Noise,
     raw: dict[str, Any],
-    cpu: Machine,
+    cpu: DeviceConfig,
     member: str,
     optimizer: str,
     layout: torch.memory_format,
@@ -253,7 +253,7 @@ def _run(raw: dict[str, Any], member: str, **changes: Any) -> Run:
 
 
 def _train(
-    make: Build, noise: Noise, run: Run, cpu: Machine, report: loop.Report = _silent, **changes: Any
+    make: Build, noise: Noise, run: Run, cpu: DeviceConfig, report: loop.Report = _silent, **changes: Any
 ) -> tuple[Model, Trained]:
     model = make(run.model, seed=run.seed, latent_dim=3, dropout=0.2, **changes)
     torch.manual_seed(run.seed)
@@ -294,7 +294,7 @@ def _bits(trained: Trained, model: Model) -> list[Any]:
 @pytest.mark.parametrize("stops", [(1,), (2,), (3,), (4,), (5,), (8,), (11,), (12,), (2, 3, 7)], ids=str)
 @pytest.mark.parametrize("name", ["vae", "cvae_gan"])
 def test_a_resumed_training_ends_in_the_same_bits(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, name: str, stops: tuple[int, ...]
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, name: str, stops: tuple[int, ...]
 ) -> None:
     """Twelve steps, four an epoch: stopped before the first checkpoint, within, at and after the end of an epoch."""
     whole_model, whole = _train(make, noise, _run(raw, name, seed=8), cpu)
@@ -311,7 +311,7 @@ def test_a_resumed_training_ends_in_the_same_bits(
 
 @pytest.mark.usefixtures("home")
 def test_how_often_checkpoints_are_made_changes_nothing(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _run(raw, "cvae_gan")
     seldom = _train(make, noise, run, cpu)
@@ -323,7 +323,7 @@ def test_how_often_checkpoints_are_made_changes_nothing(
 
 
 @pytest.mark.usefixtures("home", "eager")
-def test_the_seed_alone_makes_another_training(make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine) -> None:
+def test_the_seed_alone_makes_another_training(make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig) -> None:
     model, trained = _train(make, noise, _run(raw, "vae", seed=1), cpu)
     other_model, other = _train(make, noise, _run(raw, "vae", seed=2), cpu)
     assert trained.history != other.history
@@ -335,7 +335,7 @@ def test_the_seed_alone_makes_another_training(make: Build, noise: Noise, raw: d
     "changes", [{"seed": 4}, {"gamma": 2.0}, {"width": 0.25}, {"epochs": 4}, {"optimizer": "adam"}]
 )
 def test_a_checkpoint_of_other_settings_is_not_resumed(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, changes: dict[str, Any]
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(Stopped):
         _train(make, noise, _run(raw, "cvae_gan"), cpu, _stop_at(6))
@@ -381,7 +381,7 @@ def _flip(content: bytes, where: float) -> bytes:
 )
 @pytest.mark.parametrize("name", ["state.pt", "frame_00000000", "frame_00000003"])
 def test_a_training_begins_anew_where_a_checkpoint_is_damaged(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, home: Path, capsys: Any, name: str, damage: Any
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, home: Path, capsys: Any, name: str, damage: Any
 ) -> None:
     run = _run(raw, "vae")
     with pytest.raises(Stopped):
@@ -423,7 +423,7 @@ def test_a_checkpoint_that_would_run_code_is_not_read(home: Path, capsys: Any) -
 
 @pytest.mark.usefixtures("home", "eager")
 def test_a_frame_that_vanishes_during_the_training_is_one_line(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, home: Path
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, home: Path
 ) -> None:
     def remove(step: int, *_: object) -> None:
         for path in home.glob(".checkpoints/*/frame_00000003"):
@@ -436,7 +436,7 @@ def test_a_frame_that_vanishes_during_the_training_is_one_line(
 
 @pytest.mark.usefixtures("home")
 def test_the_history_holds_each_epochs_means(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen: list[dict[str, Tensor]] = []
 
@@ -462,7 +462,7 @@ def test_the_history_holds_each_epochs_means(
 
 
 @pytest.mark.usefixtures("home")
-def test_learning_makes_it_better(make: Build, noise: Noise, raw: dict[str, Any], cpu: Machine) -> None:
+def test_learning_makes_it_better(make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig) -> None:
     """One image only, learned by heart."""
     run = _run(raw, "ae", epochs=30, schedule="cosine", learning_rate=0.01)
     image = noise(1).images.expand(40, -1, -1, -1).contiguous() // 128 * 255
@@ -474,7 +474,7 @@ def test_learning_makes_it_better(make: Build, noise: Noise, raw: dict[str, Any]
 
 
 def test_validation_changes_nothing_that_training_draws_from(
-    make: Build, noise: Noise, cpu: Machine, member: str
+    make: Build, noise: Noise, cpu: DeviceConfig, member: str
 ) -> None:
     model = make(member, dropout=0.2).train()
     weights = [value.clone() for value in model.state_dict().values()]
@@ -543,7 +543,7 @@ def _build_toy(run: Run) -> Model:
 
 @pytest.mark.usefixtures("home", "toy")
 def test_a_new_member_is_one_class_and_one_entry(
-    noise: Noise, raw: dict[str, Any], cpu: Machine, tmp_path: Path
+    noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, tmp_path: Path
 ) -> None:
     run = _toy_run(raw)
     model = _build_toy(run)
@@ -566,7 +566,7 @@ def test_a_new_member_is_one_class_and_one_entry(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    pictures = decode_bytes(model, codes, 3, torch.device("cpu"))
+    pictures = decode_uint8(model, codes, 3, torch.device("cpu"))
     assert pictures.dtype == np.uint8 and pictures[:, 0, 0, :2].tolist() == [[128, 255], [0, 128]]
 
 
@@ -574,7 +574,7 @@ def test_a_new_member_is_one_class_and_one_entry(
 @pytest.mark.parametrize("looks", [1, 7, 50])
 @pytest.mark.parametrize("step", [1, 2, 10, 17, 30])
 def test_a_loss_that_is_not_finite_stops_the_run(
-    noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch, step: int, looks: int
+    noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch, step: int, looks: int
 ) -> None:
     monkeypatch.setattr(loop, "CHECK_EVERY", looks)
     run = _toy_run(raw, breaks_at=step)
@@ -588,7 +588,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 
 @pytest.mark.usefixtures("home", "toy")
 def test_a_step_that_breaks_the_weights_is_noticed_even_if_it_is_the_last(
-    noise: Noise, raw: dict[str, Any], cpu: Machine
+    noise: Noise, raw: dict[str, Any], cpu: DeviceConfig
 ) -> None:
     run = _toy_run(raw, learning_rate=1e38, epochs=1)
     split = noise(10, (1, 8, 8))
@@ -598,7 +598,7 @@ def test_a_step_that_breaks_the_weights_is_noticed_even_if_it_is_the_last(
 
 @pytest.mark.usefixtures("toy", "home")
 def test_no_checkpoint_holds_what_is_not_finite(
-    noise: Noise, raw: dict[str, Any], cpu: Machine, monkeypatch: pytest.MonkeyPatch
+    noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     run = _toy_run(raw, breaks_at=17)

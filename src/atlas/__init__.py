@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # typing's own would be an import; type checkers know the
 if TYPE_CHECKING:
     from os import PathLike
 
-    from atlas.trained import Trained
+    from atlas.inference.pretrained import Trained
 
 
 def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> "Trained":
@@ -20,9 +20,9 @@ def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> 
         device: where it computes, as torch names it: "cpu", "cuda", ...
 
     Raises:
-        atlas.errors.AtlasError: if there is no such source or run, or the run is not trained or cannot be fetched.
+        atlas.core.files.AtlasError: if there is no such source or run, or the run is not trained or cannot be fetched.
     """
-    # Only here: the stages import atlas, and most of them need neither torch nor DVC.
-    from atlas import trained
+    # Only here: the stages import atlas, and most of them require neither torch nor DVC.
+    from atlas.inference import pretrained as trained
 
     return trained.load(run, source, device)

@@ -1,1 +1,1 @@
-"""One file a family member."""
+"""Models: one file a loss function."""

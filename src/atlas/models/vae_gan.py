@@ -1,9 +1,118 @@
-"""The VAE/GAN (Larsen et al. 2016)."""
+"""VAE/GAN (Larsen et al. 2016), plain or conditional (CVAE/GAN)."""
 
-from atlas.models.larsen import Larsen
-from atlas.models.registry import register
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from atlas.core.model import Losses, Model, Shape, register
+from atlas.core.settings import Fraction, LatentDim, Weight, Width
+from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
+from atlas.nn.networks import AdversarialNetwork, decoder, discriminator, encoder
+
+LOG_VARIANCE_BOUND = 2.0
+"""As in the original tutorial."""
 
 
 @register("vae_gan")
-class VAEGAN(Larsen):
-    """The label is shown to nobody."""
+class VAEGAN(Model):
+    """VAE/GAN: a VAE whose reconstructions are compared in the features of a discriminator, which also judges them.
+
+        x~ = decoder(z), z ~ q(z|x);     x_p = decoder(z_p), z_p ~ N(0, I)
+        L_prior = KL(q(z|x) || p(z))
+        L_llike = distance between D_l(x) and D_l(x~)
+        L_gan   = (log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2) / 2
+
+        encoder        learns from   L_prior + L_llike
+        decoder        learns from   gamma * L_llike - L_gan, with -log D(fake) for log(1 - D(fake)) (non-saturating)
+        discriminator  learns from   -L_gan
+
+    * `conditional`: the CVAE/GAN. All three networks see the label, so the code is left to be the style.
+    * `feature_loss`: half the squared error over the root mean square of D_l(x) - D_l(x_p); or, as in the original
+      tutorial, the cross-entropy of sigmoid(D_l(x)) against the logits D_l(x~).
+
+    The log-variance is bounded to +-`LOG_VARIANCE_BOUND` as in the tutorial: there by clipping, here smoothly, since a
+    clipped unit no longer learns.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        num_classes: int,
+        *,
+        latent_dim: LatentDim,
+        conditional: bool,
+        network: AdversarialNetwork,
+        gamma: Weight,
+        feature_loss: Literal["squared_error", "cross_entropy"],
+        dropout: Fraction,
+        width: Width,
+    ) -> None:
+        super().__init__(shape, num_classes, latent_dim)
+        self.conditional = conditional
+        self.gamma = gamma
+        self.use_cross_entropy = feature_loss == "cross_entropy"
+        cond_classes = num_classes if conditional else 0
+        self.encoder = encoder(network, shape, latent_dim, latent_dim, width, dropout, cond_classes)
+        self.decoder = decoder(network, shape, latent_dim, width, dropout, cond_classes)
+        self.discriminator = discriminator(network, shape, width, dropout, cond_classes)
+
+    def param_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {
+            "encoder": list(self.encoder.parameters()),
+            "decoder": list(self.decoder.parameters()),
+            "discriminator": list(self.discriminator.parameters()),
+        }
+
+    def losses(self, images: Tensor, labels: Tensor) -> Losses:
+        mean, log_variance = self._posterior(images, labels)
+        codes = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        reconstruction = self.decode(codes, labels)
+        prior_sample = self.decode(torch.randn_like(codes), labels)
+        # Three passes, not one over a joined batch: a group's gradient then runs back only through what it needs.
+        real_logits, real_features = self.discriminator(images, labels)
+        reconstruction_logits, reconstruction_features = self.discriminator(reconstruction, labels)
+        prior_logits, prior_features = self.discriminator(prior_sample, labels)
+        fake_logits = torch.cat([reconstruction_logits, prior_logits])
+
+        kl = gaussian_kl(mean, log_variance).sum(1).mean()
+        feature_loss = self._feature_loss(reconstruction_features, real_features.detach(), prior_features.detach())
+        d_loss = 0.5 * (nll_real(real_logits).mean() + nll_fake(fake_logits).mean())
+        g_loss = 0.5 * nll_real(fake_logits).mean()
+        return Losses(
+            {
+                "encoder": kl + feature_loss,
+                "decoder": self.gamma * feature_loss + g_loss,
+                "discriminator": d_loss,
+            },
+            {
+                "rate": kl,
+                "feature_loss": feature_loss,
+                "discriminator_loss": d_loss,
+                "real_probability": real_logits.sigmoid().mean(),
+                "fake_probability": fake_logits.sigmoid().mean(),
+            },
+            discriminator=d_loss,
+        )
+
+    def rates(self, images: Tensor, labels: Tensor) -> Tensor:
+        return gaussian_kl(*self._posterior(images, labels))
+
+    def encode(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self._posterior(images, labels)[0]
+
+    def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
+        return self.decoder(codes, labels).sigmoid()
+
+    def _feature_loss(self, reconstruction: Tensor, real: Tensor, prior: Tensor) -> Tensor:
+        """Return the mean distance between features [N, F] of reconstructions and of real images, in nats."""
+        if self.use_cross_entropy:
+            return feature_cross_entropy(reconstruction, real).mean()
+        # Larsen's unit Gaussian, in units of how far a prior sample of the label is off: the scale of the features grows
+        # all through a training, and a fixed unit makes the code collapse early or leave the prior late.
+        unit = (real - prior).square().mean().sqrt().clamp(min=1e-6)
+        return squared_error(reconstruction / unit, real / unit).mean()
+
+    def _posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = self.encoder(images, labels).chunk(2, 1)
+        return mean, LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND)

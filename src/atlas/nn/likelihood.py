@@ -1,4 +1,4 @@
-"""p(x|z): from the decoder's outputs to nats per image, and to the image to show."""
+"""Likelihoods p(x|z): from the decoder's outputs to nats per image, and to the mean image."""
 
 import math
 from typing import Literal
@@ -8,31 +8,28 @@ from torch import Tensor, nn
 
 from atlas.nn import losses
 
-LIKELIHOODS = ("bernoulli", "binarized", "gaussian", "discretized_logistic")
-NOISES = ("fixed", "learned", "pixel")
+LikelihoodName = Literal["bernoulli", "binarized", "gaussian", "discretized_logistic"]
+Noise = Literal["fixed", "learned", "pixel"]
 FIXED_SCALE = 0.1
 """Of `noise: fixed`, in pixels of [0, 1]."""
-SMALLEST = -6.0
-"""Log of the least scale: a third of an 8-bit step. Below it a likelihood of rounded pixels has nothing left to win."""
+MIN_LOG_SCALE = -6.0
+"""A third of an 8-bit step. A smaller scale cannot improve the likelihood of rounded pixels."""
 
 
 class Likelihood(nn.Module):
-    """A pixel-wise likelihood around sigmoid(logits).
+    """Likelihood p(x|z), pixel by pixel, around sigmoid(logits).
 
     * `bernoulli`: on grey values a cross-entropy, not a likelihood (see `losses.bernoulli`);
     * `binarized`: the same on pixels that are set to 1 with the probability of their grey value, anew each time they
-      are seen, which is a likelihood (Burda et al. 2016: dynamic binarisation);
+      are seen, which is a likelihood (Burda et al. 2016: dynamic binarization);
     * `gaussian`: a density of pixels in [0, 1];
     * `discretized_logistic`: a probability of 8-bit pixels, comparable in bits per dimension.
 
     The last two have a scale: `fixed`, `learned` (one a channel), or told by the decoder for each `pixel`.
     """
 
-    def __init__(self, kind: str, channels: int, noise: str = "learned") -> None:
+    def __init__(self, kind: LikelihoodName, channels: int, noise: Noise = "learned") -> None:
         super().__init__()
-        for name, value, allowed in (("likelihood", kind, LIKELIHOODS), ("noise", noise, NOISES)):
-            if value not in allowed:
-                raise ValueError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")
         self.kind = kind
         self.channels = channels
         scaled = kind in ("gaussian", "discretized_logistic")
@@ -43,19 +40,19 @@ class Likelihood(nn.Module):
             self.log_scale = nn.Parameter(torch.full((channels, 1, 1), -2.0))
 
     @property
-    def outputs(self) -> int:
-        """How many channels the decoder must give."""
+    def num_outputs(self) -> int:
+        """Channels that the decoder must output."""
         return 2 * self.channels if self.per_pixel else self.channels
 
     @property
     def pixels(self) -> Literal["grey", "binary", "bytes", "real"]:
-        """What it speaks of: see `Model.pixels`."""
+        """See `Model.pixels`."""
         kinds: dict[str, Literal["grey", "binary", "bytes", "real"]]
         kinds = {"bernoulli": "grey", "binarized": "binary", "gaussian": "real", "discretized_logistic": "bytes"}
         return kinds[self.kind]
 
-    def observe(self, images: Tensor) -> Tensor:
-        """Return what the model is to see of images [N, C, H, W] in [0, 1]; drawn anew for `binarized`.
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Return images [N, C, H, W] in [0, 1] as the model is to see them; for `binarized` drawn anew.
 
         Pixels that are 0 or 1 already stay as they are.
         """
@@ -71,6 +68,6 @@ class Likelihood(nn.Module):
             return losses.bernoulli(outputs, images)
         log_scale: Tensor = self.log_scale
         if self.per_pixel:
-            log_scale = (log_scale + outputs[:, self.channels :]).clamp(min=SMALLEST)
+            log_scale = (log_scale + outputs[:, self.channels :]).clamp(min=MIN_LOG_SCALE)
         density = losses.gaussian if self.kind == "gaussian" else losses.discretized_logistic
         return density(self.mean(outputs), images, log_scale)

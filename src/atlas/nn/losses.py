@@ -1,7 +1,4 @@
-"""Losses, all in nats per image: summed over pixels or dimensions, one number an image.
-
-They know tensors only: no network, no average over the batch (the caller takes it).
-"""
+"""Losses in nats per image: summed over pixels or dimensions, [N]. The caller takes the mean over the batch."""
 
 import math
 
@@ -15,7 +12,7 @@ def _per_image(values: Tensor) -> Tensor:
 
 
 def bernoulli(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the cross-entropy between pixels and Bernoulli(sigmoid(logits)), [N] nats.
+    """Cross-entropy between pixels and Bernoulli(sigmoid(logits)), [N] nats.
 
     On grey values it is a cross-entropy, not a likelihood: its least value is the pixels' own entropy, not zero.
 
@@ -27,18 +24,18 @@ def bernoulli(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def squared_error(means: Tensor, images: Tensor) -> Tensor:
-    """Return half the summed squared error, [N]: a unit Gaussian's negative log density less its constant."""
+    """Squared error, halved and summed, [N]: a unit Gaussian's negative log density less its constant."""
     return 0.5 * _per_image((means - images) ** 2)
 
 
 def gaussian(means: Tensor, images: Tensor, log_scale: Tensor) -> Tensor:
-    """Return -log N(images; means, exp(log_scale)^2), [N] nats (a density: it may be negative)."""
+    """Gaussian likelihood: -log N(images; means, exp(log_scale)^2), [N] nats (a density: it may be negative)."""
     z = (images - means) * torch.exp(-log_scale)
     return _per_image(0.5 * z**2 + log_scale + 0.5 * math.log(2 * math.pi))
 
 
 def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, levels: int = 256) -> Tensor:
-    """Return -log P(images) under a logistic integrated over each of the pixel's 8-bit bins, [N] nats.
+    """Discretized logistic likelihood: -log P(images) under a logistic integrated over each of the pixel's 8-bit bins, [N] nats.
 
     Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", section 4; the outermost bins
     reach to infinity, so that the probabilities of the 256 values sum to one.
@@ -64,21 +61,21 @@ def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, level
     return -_per_image(log_probability)
 
 
-def gaussian_rate(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(log_variance)) || N(0, I)) for each dimension, [N, d] nats (Kingma and Welling 2014, B)."""
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence KL(N(mean, exp(log_variance)) || N(0, I)) of each dimension, [N, d] nats (Kingma and Welling 2014, B)."""
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
 
 
 def feature_cross_entropy(features: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of sigmoid(target) against logits `features`, [N] (part 6 of the seed)."""
+    """Feature loss: cross-entropy of sigmoid(target) against logits `features`, [N] (part 6 of the original tutorial)."""
     return _per_image(functional.binary_cross_entropy_with_logits(features, target.sigmoid(), reduction="none"))
 
 
-def real(logits: Tensor) -> Tensor:
-    """Return -log D for D = sigmoid(logits), [N] nats."""
+def nll_real(logits: Tensor) -> Tensor:
+    """Negative log-likelihood of "real": -log D for D = sigmoid(logits), [N] nats."""
     return functional.softplus(-logits)
 
 
-def fake(logits: Tensor) -> Tensor:
-    """Return -log(1 - D) for D = sigmoid(logits), [N] nats."""
+def nll_fake(logits: Tensor) -> Tensor:
+    """Negative log-likelihood of "fake": -log(1 - D) for D = sigmoid(logits), [N] nats."""
     return functional.softplus(logits)

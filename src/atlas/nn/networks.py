@@ -1,85 +1,99 @@
-"""The choice of networks, by the word that params.yaml uses.
+"""Networks by the name that params.yaml uses.
 
-* `conv`: the seed's convolutions, with more where label and code meet;
-* `seed`: the seed's, layer by layer;
+* `conv`: the original tutorials' convolutions, with more layers where label and code meet;
+* `original`: the tutorials', layer by layer;
 * `mlp`: two dense layers of 500;
-* `dct`: convolutions around a cosine transform, for a code of hundreds of frequencies.
+* `dct`: convolutions around a discrete cosine transform, for a code of hundreds of frequencies.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
-from atlas.nn.convolutional import Decoder, Discriminator, Encoder
+from atlas.nn.conv import Decoder, Discriminator, Encoder
 from atlas.nn.dct import DctDecoder, DctEncoder
-from atlas.nn.multilayer import DenseDecoder, DenseEncoder
+from atlas.nn.mlp import DenseDecoder, DenseEncoder
 
-NETWORKS: dict[str, tuple[Any, Any]] = {
-    "conv": (Encoder, Decoder),
-    "seed": (partial(Encoder, exact=True), partial(Decoder, exact=True)),
-    "mlp": (DenseEncoder, DenseDecoder),
-    "dct": (DctEncoder, DctDecoder),
+Network = Literal["conv", "original", "mlp", "dct"]
+AdversarialNetwork = Literal["conv", "original"]
+"""Of models with a discriminator."""
+
+ENCODERS: dict[Network, Any] = {
+    "conv": Encoder,
+    "original": partial(Encoder, original=True),
+    "mlp": DenseEncoder,
+    "dct": DctEncoder,
 }
-# A GAN's generator has no dense layers between label and pictures: with them it gave one image a label whatever the
-# code, under every loss and optimiser that was tried (coverage 0.01 after two epochs of MNIST, against 0.75 after one).
-GENERATORS: dict[str, Any] = {
-    "conv": partial(Decoder, exact=True, batch_norm=True),
-    "seed": partial(Decoder, exact=True),
+DECODERS: dict[Network, Any] = {
+    "conv": Decoder,
+    "original": partial(Decoder, original=True),
+    "mlp": DenseDecoder,
+    "dct": DctDecoder,
 }
-DISCRIMINATORS: dict[str, Any] = {"conv": Discriminator, "seed": partial(Discriminator, exact=True)}
+# A GAN's generator has no dense layers between label and feature maps: with them it gave one image a label whatever the
+# code, under every loss and optimizer that was tried (coverage 0.01 after two epochs of MNIST, against 0.75 after one).
+GENERATORS: dict[AdversarialNetwork, Any] = {
+    "conv": partial(Decoder, original=True, batch_norm=True),
+    "original": partial(Decoder, original=True),
+}
+DISCRIMINATORS: dict[AdversarialNetwork, Any] = {
+    "conv": Discriminator,
+    "original": partial(Discriminator, original=True),
+}
 
 
 def encoder(
-    kind: str,
+    network: Network,
     shape: tuple[int, int, int],
     latent_dim: int,
-    others: int,
+    num_extra_outputs: int,
     width: float,
     dropout: float,
-    classes: int = 0,
+    cond_classes: int = 0,
 ) -> nn.Module:
-    """Return a network from images [N, C, H, W] in [0, 1], and labels [N] if `classes` is not 0, to numbers.
+    """Encoder from images [N, C, H, W] in [0, 1], and labels [N] if `cond_classes` is not 0.
 
-    They are [N, latent_dim + others]: the code or its mean, then its log-variances if any, then what else a model asks.
+    It returns [N, latent_dim + num_extra_outputs]: the code or its mean, then its log-variances and whatever else.
     """
-    return _known(kind, NETWORKS)[0](shape, latent_dim, others, width, dropout, classes)
+    return ENCODERS[network](shape, latent_dim, num_extra_outputs, width, dropout, cond_classes)
 
 
 def decoder(
-    kind: str,
+    network: Network,
     shape: tuple[int, int, int],
     latent_dim: int,
     width: float,
     dropout: float,
-    classes: int = 0,
+    cond_classes: int = 0,
     channels: int | None = None,
 ) -> nn.Module:
-    """Return a network from codes [N, d], and labels [N] or shares [N, classes], to [N, channels, H, W] logits."""
-    return _known(kind, NETWORKS)[1](shape, latent_dim, width, dropout, classes, channels)
+    """Decoder from codes [N, d], and labels [N] or probabilities [N, cond_classes], to logits [N, channels, H, W]."""
+    return DECODERS[network](shape, latent_dim, width, dropout, cond_classes, channels)
 
 
 def generator(
-    kind: str, shape: tuple[int, int, int], latent_dim: int, width: float, dropout: float, classes: int = 0
+    network: AdversarialNetwork,
+    shape: tuple[int, int, int],
+    latent_dim: int,
+    width: float,
+    dropout: float,
+    cond_classes: int = 0,
 ) -> nn.Module:
-    """Return a GAN's network from codes [N, d], and labels [N] if `classes` is not 0, to [N, C, H, W] logits."""
-    return _known(kind, GENERATORS)(shape, latent_dim, width, dropout, classes)
+    """Generator from codes [N, d], and labels [N] if `cond_classes` is not 0, to logits [N, C, H, W]."""
+    return GENERATORS[network](shape, latent_dim, width, dropout, cond_classes)
 
 
 def discriminator(
-    kind: str,
+    network: AdversarialNetwork,
     shape: tuple[int, int, int],
     width: float,
     dropout: float,
-    classes: int = 0,
+    cond_classes: int = 0,
     projection: bool = False,
-    spectral: bool = False,
+    spectral_norm: bool = False,
 ) -> nn.Module:
-    """Return a network from images, and labels if `classes` is not 0, to logits [N] and features [N, F]."""
-    return _known(kind, DISCRIMINATORS)(shape, width, dropout, classes, projection=projection, spectral=spectral)
-
-
-def _known(kind: str, table: dict[str, Any]) -> Any:
-    if kind not in table:
-        raise ValueError(f"network: found {kind!r}; allowed: {', '.join(table)}")
-    return table[kind]
+    """Discriminator from images, and labels if `cond_classes` is not 0, to logits [N] and features [N, F]."""
+    return DISCRIMINATORS[network](
+        shape, width, dropout, cond_classes, projection=projection, spectral_norm=spectral_norm
+    )

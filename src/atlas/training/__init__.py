@@ -1,1 +1,1 @@
-"""The one training loop."""
+"""Training: the one loop, its optimizers, checkpoints and snapshots."""

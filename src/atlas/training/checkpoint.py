@@ -1,4 +1,4 @@
-"""What an interrupted training resumes from: outside DVC's outputs, which DVC deletes before each run."""
+"""Checkpoints, from which an interrupted training resumes: outside DVC's outputs, which DVC deletes before each run."""
 
 import hashlib
 import io
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from atlas.errors import AtlasError
-from atlas.files import whole_file
-from atlas.training.frames import Frame
+from atlas.core.files import AtlasError, atomic_write
+from atlas.training.snapshots import Snapshot
 
 DIGEST = 32
 """Bytes of the SHA-256 before the content of each file kept: a damaged one is noticed, not resumed from."""
@@ -39,7 +38,7 @@ def fingerprint(*parts: Any, files: list[Path]) -> str:
 
 
 class Checkpoints:
-    """One run's folder of the last checkpoint and the frames taken so far."""
+    """One run's folder of the last checkpoint and the snapshots so far."""
 
     def __init__(self, run: str, mark: str, writes: bool = True) -> None:
         """`writes`: of several processes that train one model, only the first keeps and removes anything."""
@@ -56,11 +55,11 @@ class Checkpoints:
         torch.save(state, content)
         self._keep("state.pt", content)
 
-    def load(self, device: torch.device, frame_steps: Sequence[int]) -> dict[str, Any] | None:
+    def load(self, device: torch.device, snapshot_steps: Sequence[int]) -> dict[str, Any] | None:
         """Return the last state, or None if there is none to go on from.
 
         Args:
-            frame_steps: of these, the frames up to the state's `step` must be there too. Where anything is missing or
+            snapshot_steps: of these, the snapshots up to the state's `step` must be there too. Where anything is missing or
                 damaged, that is said in one line and the training begins anew.
         """
         if not (self.folder / "state.pt").exists():
@@ -68,9 +67,9 @@ class Checkpoints:
         try:
             # Tensors and plain values only: nothing in the file can execute.
             state = torch.load(self._content("state.pt"), map_location=device, weights_only=True)
-            for step in frame_steps:
+            for step in snapshot_steps:
                 if step <= state["step"]:
-                    self.frame(step)
+                    self.load_snapshot(step)
             return state
         except Exception as error:
             reason = str(error).splitlines()[0] if isinstance(error, AtlasError | ValueError) else type(error).__name__
@@ -78,26 +77,26 @@ class Checkpoints:
             shutil.rmtree(self.folder, ignore_errors=True)
             return None
 
-    def keep_frame(self, step: int, frame: Frame) -> None:
-        """Keep a frame until the end of the training."""
+    def save_snapshot(self, step: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot until the end of the training."""
         content = io.BytesIO()
-        for array in frame:
+        for array in snapshot:
             np.save(content, array)
-        self._keep(_frame_file(step), content)
+        self._keep(_snapshot_file(step), content)
 
-    def frame(self, step: int) -> Frame:
-        """Return a frame kept before.
+    def load_snapshot(self, step: int) -> Snapshot:
+        """Return a snapshot kept before.
 
         Raises:
             AtlasError: if it is no longer what was kept.
         """
         try:
-            content = self._content(_frame_file(step))
+            content = self._content(_snapshot_file(step))
         except (OSError, ValueError) as error:
             raise AtlasError(
-                f"{self.folder / _frame_file(step)} was changed meanwhile ({error}); train again"
+                f"{self.folder / _snapshot_file(step)} was changed meanwhile ({error}); train again"
             ) from None
-        return Frame(*(np.load(content, allow_pickle=False) for _ in Frame._fields))
+        return Snapshot(*(np.load(content, allow_pickle=False) for _ in Snapshot._fields))
 
     def clear(self) -> None:
         """Remove what is no longer needed: this run's folder, and those of the same run with other settings."""
@@ -107,7 +106,7 @@ class Checkpoints:
     def _keep(self, name: str, content: io.BytesIO) -> None:
         if not self.writes:
             return
-        with whole_file(self.folder / name) as aside, aside.open("wb") as file:
+        with atomic_write(self.folder / name) as tmp, tmp.open("wb") as file:
             file.write(hashlib.sha256(content.getbuffer()).digest())
             file.write(content.getbuffer())
 
@@ -123,5 +122,5 @@ class Checkpoints:
         return io.BytesIO(held[DIGEST:])
 
 
-def _frame_file(step: int) -> str:
-    return f"frame_{step:08d}"
+def _snapshot_file(step: int) -> str:
+    return f"snapshot_{step:08d}"

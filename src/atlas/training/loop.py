@@ -1,86 +1,89 @@
-"""The one training loop. It knows a model by its interface only."""
+"""The training step and the training loop. They know a model by its interface only."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from atlas.datasets import Split, epoch_batches, to_unit
-from atlas.device import Machine
-from atlas.models.base import Losses, Model
-from atlas.nn import processes
-from atlas.settings import Run
+from atlas.core.datasets import Split, epoch_batches, to_unit
+from atlas.core.device import DeviceConfig
+from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, FiniteCheck, Row, RunningMean, check_finite
+from atlas.core.model import Losses, Model
+from atlas.core.settings import Run, SnapshotSettings
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.duel import WON, WON_BELOW
-from atlas.training.frames import HELD_OUT, Camera, Frame, schedule
-from atlas.training.graph import stepper
-from atlas.training.history import Averages, Row, Watch, check_finite
-from atlas.training.optimisers import Player, make_players, rate_factor
-from atlas.training.together import over_all, teach_together
+from atlas.training.cuda_graph import make_step_fn
+from atlas.training.distributed import all_reduce_mean, main_process_first, shard
+from atlas.training.optimizers import ParamGroup
+from atlas.training.snapshots import Snapshot, SnapshotRecorder, snapshot_steps
 
 CHECK_EVERY = 50
-"""Steps between two looks at the running losses: each is a wait for the device."""
+"""Steps between two looks at the running losses: each waits for the device."""
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints."""
 
+Report = Callable[[int, int, int, dict[str, float]], None]
+"""Called with the steps done, all steps, the epoch and the epoch's running means."""
+
 
 @dataclass
-class Trained:
+class TrainingResult:
     """What a training leaves besides the model's parameters."""
 
     history: list[Row] = field(default_factory=list)
-    frame_steps: list[int] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
-    frame_kind: str = ""
-    per_epoch: int = 0
-    """Steps in an epoch."""
-
-
-Report = Callable[[int, int, int, dict[str, float]], None]
-"""Told the steps done, all steps, the epoch and the epoch's running means."""
+    snapshot_steps: list[int] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    steps_per_epoch: int = 0
 
 
 def train_step(
-    model: Model, players: list[Player], images: torch.Tensor, labels: torch.Tensor, step: int, machine: Machine
+    model: Model, groups: list[ParamGroup], images: Tensor, labels: Tensor, step: int, config: DeviceConfig
 ) -> Losses:
-    """One forward pass, each player's loss differentiated for its own parameters alone, then all players move.
+    """Training step: one forward pass, the gradient of each group's own loss, then all updates.
 
     Args:
         images: [N, C, H, W] in [0, 1]; labels: [N]; step: counted from 0.
 
     Returns:
-        The losses, detached, in nats per image; among the terms those of the contest, which are shares.
+        The losses, detached, in nats per image.
     """
-    with machine.autocast(), processes.draws():
+    with config.autocast():
         losses = model.losses(images, labels)
-    moving = [player for player in players if player.moves(step)]
-    for player in moving:
-        player.learn(losses.players[player.name], retain_graph=player is not moving[-1])
-    # Only now: a player that moved first would change the graph under the next one's gradient.
-    losses = over_all(losses)
-    if losses.gauge is not None:
-        losses.terms[WON] = (losses.gauge < WON_BELOW).float()
-    for player in moving:
-        if player.gated and losses.gauge is not None:
-            paused = player.pauses(losses.gauge)
-            player.step(paused)
-            losses.terms[f"{player.name}_paused"] = paused.float()
-        else:
-            player.step()
+    active = [group for group in groups if group.updates_at(step)]
+    for group in active:
+        group.backward(losses[group.name], retain_graph=group is not active[-1])
+    losses = all_reduce_mean(losses)
+    for group in active:  # only now: an updated group would change the next one's gradient
+        group.step(skip=group.is_paused(losses.discriminator))
     return losses
+
+
+def log_adversarial(losses: Losses, groups: list[ParamGroup], step: int) -> None:
+    """Add to the terms the share of steps in which the discriminator dominates and in which each gate is shut."""
+    if losses.discriminator is None:
+        return
+    losses.terms[DOMINANCE] = (losses.discriminator < DOMINANCE_LOSS).float()
+    for group in groups:
+        paused = group.is_paused(losses.discriminator)
+        if paused is not None and group.updates_at(step):
+            losses.terms[f"{group.name}_paused"] = paused.float()
 
 
 def train(
     model: Model,
+    groups: list[ParamGroup],
     run: Run,
+    snapshot_settings: SnapshotSettings,
     training: Split,
     validation: Split,
-    machine: Machine,
+    config: DeviceConfig,
     checkpoints: Checkpoints,
     report: Report,
-) -> Trained:
-    """Train `model` in place as the run's settings say, from the last checkpoint if there is one.
+) -> TrainingResult:
+    """Training loop: train `model` in place, from the last checkpoint if there is one.
 
     Every random draw follows from the run's seed, and the checkpoint keeps the generators' states: a resumed training
     ends in the same numbers as an uninterrupted one.
@@ -88,99 +91,115 @@ def train(
     Raises:
         AtlasError: if a loss is no longer finite.
     """
-    device, batch_size = machine.device, run.train.batch_size
-    players = make_players(model, run.settings)
-    teach_together(players)
 
-    def act(images: torch.Tensor, labels: torch.Tensor, step: int) -> Losses:
-        return train_step(model, players, images, labels, step, machine)
+    def act(images: Tensor, labels: Tensor, step: int) -> Losses:
+        losses = train_step(model, groups, images, labels, step, config)
+        log_adversarial(losses, groups, step)
+        return losses
 
-    advance = stepper(act, players, training, machine)
-    per_epoch = len(training) // batch_size
-    total = per_epoch * run.train.epochs
-    held_out = to_unit(validation.images[:HELD_OUT]), validation.labels[:HELD_OUT]
-    camera = Camera(model, run.train.frame_grid, *held_out, run.seed)
-    frame_steps = schedule(total, run.train.frames, per_epoch)
-    averages, watch, history = Averages(device), Watch(), []
-    step = 0
-    with processes.first_alone():
-        saved = checkpoints.load(device, frame_steps)
+    step_fn = make_step_fn(act, groups, training, config)
+    batch_size, epochs = run.train.batch_size, run.train.epochs
+    steps_per_epoch = len(training) // batch_size
+    total = steps_per_epoch * epochs
+    recorder = SnapshotRecorder(model, run.train.frame_grid, validation, snapshot_settings, run.seed)
+    snapshots_at = snapshot_steps(total, run.train.frames, steps_per_epoch, snapshot_settings.epochs)
+    state = _TrainingState(model, groups, RunningMean(config.device))
+    finite = FiniteCheck()
+    with main_process_first():
+        saved = checkpoints.load(config.device, snapshots_at)
     if saved:
-        step, history = saved["step"], saved["history"]
-        _restore(model, players, averages, saved)
+        state.load_state_dict(saved)
     else:
-        checkpoints.keep_frame(0, camera.take())
-    last_save, kept = time.monotonic(), f"checkpoint of step {step} kept" if step else "no checkpoint yet"
-    for epoch in range(step // per_epoch, run.train.epochs):
+        checkpoints.save_snapshot(0, recorder.record())
+    last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept" if state.step else "no checkpoint yet"
+    for epoch in range(state.step // steps_per_epoch, epochs):
         model.train()
-        for position, chosen in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
-            if epoch * per_epoch + position < step:
+        for position, indices in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
+            if epoch * steps_per_epoch + position < state.step:
                 continue
-            for player in players:
-                player.set_rate(player.learning_rate * rate_factor(run.settings["schedule"], step / total))
-            losses = advance(processes.share(chosen), step)
-            averages.add(losses.terms)
-            step += 1
-            watch.note(step, losses)
-            if step % CHECK_EVERY == 0 or position + 1 == per_epoch:
-                watch.check(kept)
-                report(step, total, epoch + 1, averages.read())
-            if step in frame_steps:
-                checkpoints.keep_frame(step, camera.take())
-            if position + 1 < per_epoch and time.monotonic() - last_save > SAVE_EVERY:
-                watch.check(kept)
-                checkpoints.save(_state(model, players, averages, step, history))
-                last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
-        where: Row = {"epoch": epoch + 1, "step": step}
-        history.append({**where, "split": "train", **averages.read()})
-        # The last step's own doing shows here first.
-        found = validate(model, validation, batch_size, machine)
-        check_finite(found, f"in the validation after step {step}", kept)
-        history.append({**where, "split": "validation", **found})
-        averages = Averages(device)
-        if epoch + 1 < run.train.epochs and time.monotonic() - last_save > SAVE_EVERY:
-            checkpoints.save(_state(model, players, averages, step, history))
-            last_save, kept = time.monotonic(), f"checkpoint of step {step} kept"
+            for group in groups:
+                group.set_progress(state.step / total)
+            losses = step_fn(shard(indices), state.step)
+            state.means.add(losses.terms)
+            state.step += 1
+            finite.add(state.step, losses)
+            last_of_epoch = position + 1 == steps_per_epoch
+            if state.step % CHECK_EVERY == 0 or last_of_epoch:
+                finite.raise_if_broken(kept)
+                report(state.step, total, epoch + 1, state.means.compute())
+            if state.step in snapshots_at:
+                checkpoints.save_snapshot(state.step, recorder.record())
+            if not last_of_epoch and time.monotonic() - last_save > SAVE_EVERY:
+                finite.raise_if_broken(kept)
+                checkpoints.save(state.state_dict())
+                last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
+        state.end_epoch(epoch + 1, validate(model, validation, batch_size, config), kept)
+        if epoch + 1 < epochs and time.monotonic() - last_save > SAVE_EVERY:
+            checkpoints.save(state.state_dict())
+            last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
     model.eval()
-    frames = [checkpoints.frame(taken) for taken in frame_steps] if checkpoints.writes else []
-    return Trained(history, frame_steps, frames, camera.kind, per_epoch)
+    snapshots = [checkpoints.load_snapshot(step) for step in snapshots_at] if checkpoints.writes else []
+    return TrainingResult(state.history, snapshots_at, snapshots, steps_per_epoch)
 
 
 @torch.no_grad()
-def validate(model: Model, split: Split, batch_size: int, machine: Machine) -> dict[str, float]:
-    """Return the means of the model's terms over a split, without learning from it or disturbing the generators."""
-    averages = Averages(machine.device)
-    devices = [machine.device] if machine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+def validate(model: Model, split: Split, batch_size: int, config: DeviceConfig) -> dict[str, float]:
+    """Validation: the means of the model's terms over a split, without disturbing the random generators."""
+    means = RunningMean(config.device)
+    batch_size = min(batch_size, len(split))
+    with _evaluating(model, config):
+        for start in range(0, len(split) - batch_size + 1, batch_size):
+            batch = slice(start, start + batch_size)
+            with config.autocast():
+                means.add(model.losses(to_unit(split.images[batch]), split.labels[batch]).terms)
+    return means.compute()
+
+
+@contextmanager
+def _evaluating(model: Model, config: DeviceConfig) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[config.device] if config.device.type == "cuda" else []):
         torch.manual_seed(0)
         model.eval()
-        batch_size = min(batch_size, len(split))
-        for start in range(0, len(split) - batch_size + 1, batch_size):
-            images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
-            with machine.autocast():
-                averages.add(model.losses(to_unit(images), labels).terms)
+        yield
         model.train()
-    return averages.read()
 
 
-def _state(model: Model, players: list[Player], averages: Averages, step: int, history: list[Row]) -> dict:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "step": step,
-        "history": history,
-        "model": model.state_dict(),
-        "optimisers": {player.name: player.optimiser.state_dict() for player in players},
-        "averages": averages.state(),
-        "generators": [torch.get_rng_state(), *cuda],
-    }
+@dataclass
+class _TrainingState:
+    """All that a checkpoint holds."""
 
+    model: Model
+    groups: list[ParamGroup]
+    means: RunningMean
+    step: int = 0
+    history: list[Row] = field(default_factory=list)
 
-def _restore(model: Model, players: list[Player], averages: Averages, saved: dict) -> None:
-    model.load_state_dict(saved["model"])
-    for player in players:
-        player.optimiser.load_state_dict(saved["optimisers"][player.name])
-    averages.restore(saved["averages"])
-    host, *cuda = [state.cpu() for state in saved["generators"]]
-    torch.set_rng_state(host)
-    if cuda:
-        torch.cuda.set_rng_state_all(cuda)
+    def end_epoch(self, epoch: int, validation: dict[str, float], kept: str) -> None:
+        """Add the epoch's means to the history; of the validation, whose terms show the last step's effect first."""
+        where = {"epoch": epoch, "step": self.step}
+        self.history.append({**where, "split": "train", **self.means.compute()})
+        check_finite(validation, f"in the validation after step {self.step}", kept)
+        self.history.append({**where, "split": "validation", **validation})
+        self.means = RunningMean(self.means.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "step": self.step,
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "optimizers": {group.name: group.optimizer.state_dict() for group in self.groups},
+            "means": self.means.state_dict(),
+            "generators": [torch.get_rng_state(), *cuda],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.history = state["step"], state["history"]
+        self.model.load_state_dict(state["model"])
+        for group in self.groups:
+            group.optimizer.load_state_dict(state["optimizers"][group.name])
+        self.means.load_state_dict(state["means"])
+        host, *cuda = [generator.cpu() for generator in state["generators"]]
+        torch.set_rng_state(host)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)

@@ -1,1 +1,0 @@
-"""The runs' stages on a machine without DVC, and what comes home from there."""

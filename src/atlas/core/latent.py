@@ -1,0 +1,124 @@
+"""Latent maps, principal components, batched encoding and decoding, and inversion of a decoder by gradient descent."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atlas.core.model import Model
+
+BATCH_SIZE = 500
+"""Images that are encoded, decoded or measured at a time: bounds the memory, changes no result that counts."""
+
+RESTARTS = 4
+"""Codes from which each image's inversion starts, since gradient descent ends in local minima."""
+TRIAL_SHARE = 0.25
+"""Share of the steps after which only the best of an image's codes goes on."""
+INVERSION_RATE = 0.1
+"""Adam's first learning rate."""
+
+
+def map_axes(side: int, quantile: float, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the values of the first and the second code dimension along the sides of a latent map, [side] each.
+
+    The first ascends, the second descends, so that row by row they fill a picture whose axes rise rightwards and up.
+
+    Args:
+        quantile: the map runs from this quantile of N(0, 1) to one minus it, in equal steps of probability.
+        codes: [N, d] of real images, where the model has no prior: the map then covers the region that they occupy,
+            from their own quantile to one minus it, in equal steps.
+    """
+    if codes is None:
+        values = torch.special.ndtri(torch.linspace(quantile, 1 - quantile, side, dtype=torch.float64)).float()
+        return values, values.flip(0)
+    ends = torch.quantile(codes, torch.tensor([quantile, 1 - quantile]), dim=0)
+    second = min(1, codes.shape[1] - 1)
+    first, last = (torch.linspace(float(ends[0, axis]), float(ends[1, axis]), side) for axis in (0, second))
+    return first, last.flip(0)
+
+
+def map_codes(first: Tensor, second: Tensor, latent_dim: int) -> Tensor:
+    """Return codes [len(second) * len(first), latent_dim], row by row from second[0]; other dimensions are zero."""
+    codes = torch.zeros(len(second), len(first), latent_dim)
+    codes[..., 0] = first
+    if latent_dim > 1:
+        codes[..., 1] = second[:, None]
+    return codes.flatten(0, 1)
+
+
+def pca(codes: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
+    """Return the mean [d] of codes [N, d], their `count` largest principal components [d, count] and their share.
+
+    Of each component the larger part of the squares lies on positive numbers, so that its direction is not a matter of
+    chance; the share is that of the variance which they hold.
+    """
+    center = codes.mean(0)
+    variances, vectors = torch.linalg.eigh((codes - center).T.double().cov())
+    vectors = vectors[:, -count:].flip(1)
+    signs = torch.sign((vectors * vectors.abs()).sum(0))
+    return center, (vectors * signs).float(), float(variances[-count:].sum() / variances.sum())
+
+
+@torch.no_grad()
+def decode_uint8(model: Model, codes: Tensor, labels: Tensor | int, device: torch.device) -> np.ndarray:
+    """Return the images of codes [N, d] as uint8 [N, C, H, W] on the host.
+
+    Args:
+        labels: [N], or one for all.
+    """
+    if isinstance(labels, int):
+        labels = torch.full((len(codes),), labels, dtype=torch.long)
+    batches = zip(codes.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
+    return np.concatenate([to_uint8(model.decode(code.to(device), label.to(device))) for code, label in batches])
+
+
+@torch.no_grad()
+def encode_dataset(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the codes [N, d], on the host, of images [N, C, H, W] in [0, 1]."""
+    batches = zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
+    return torch.cat([model.encode(*batch).cpu() for batch in batches])
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """Return images in [0, 1] as uint8 on the host, rounded."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def invert(model: Model, images: Tensor, labels: Tensor, steps: int, seed: int = 0) -> Tensor:
+    """Inversion of a decoder: codes [N, latent_dim] whose decodings come near images [N, C, H, W] in [0, 1].
+
+    Gradient descent (Adam, `steps` steps) on half the summed squared error plus |z|^2 / 2, from `RESTARTS` draws from
+    N(0, I): the most probable code under unit Gaussian noise on the pixels (Creswell and Bharath 2018 search the same
+    way). The model does not change. The same seed gives the same codes.
+    """
+    count, device = len(images), images.device
+    draws = torch.randn(RESTARTS, count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
+    training = model.training
+    model.eval()
+    trial = int(TRIAL_SHARE * steps)
+    codes = draws.flatten(0, 1).to(device)
+    targets, target_labels = images.repeat(RESTARTS, 1, 1, 1), labels.repeat(RESTARTS)
+    codes = _descend(model, codes, targets, target_labels, range(trial), steps)
+    with torch.no_grad():
+        errors = _inversion_loss(model, codes, targets, target_labels).unflatten(0, (RESTARTS, count))
+    codes = codes.unflatten(0, (RESTARTS, count))[errors.argmin(0), torch.arange(count, device=device)]
+    codes = _descend(model, codes, images, labels, range(trial, steps), steps)
+    model.train(training)
+    return codes
+
+
+def _descend(model: Model, codes: Tensor, images: Tensor, labels: Tensor, part: range, steps: int) -> Tensor:
+    """Take the steps `part` of `steps`, over which the learning rate falls to zero."""
+    codes = codes.clone().requires_grad_()
+    optimizer = torch.optim.Adam([codes], INVERSION_RATE)
+    for step in part:
+        optimizer.param_groups[0]["lr"] = INVERSION_RATE * (1 - step / steps)
+        with torch.enable_grad():
+            loss = _inversion_loss(model, codes, images, labels).sum()
+        (codes.grad,) = torch.autograd.grad(loss, [codes])
+        optimizer.step()
+    return codes.detach()
+
+
+def _inversion_loss(model: Model, codes: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    error = (model.decode(codes, labels) - images).square().flatten(1).sum(1)
+    return 0.5 * (error + codes.square().sum(1))

@@ -1,0 +1,1 @@
+"""Use of trained runs: `atlas.load` and images of one's own."""

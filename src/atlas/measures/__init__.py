@@ -1,1 +1,0 @@
-"""Functions on tensors that judge a model."""

@@ -1,0 +1,92 @@
+"""Likelihood: how many nats a model needs for a test image, and how many of its code's dimensions it uses.
+
+All images are float [N, C, H, W] in [0, 1]; all results are nats per image, in float64.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from atlas.core.model import Bound, Model
+
+BATCH = 500
+ACTIVE = 0.01
+"""The least variance of a dimension in use (Burda et al. 2016, section 5.1)."""
+
+
+@contextmanager
+def posterior_seed(generator: torch.Generator) -> Iterator[None]:
+    """Seed the global generator, from which models draw their posterior samples, and put it back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        yield
+
+
+def binarise(images: Tensor, seed: int = 0) -> Tensor:
+    """Set each pixel to 1 with the probability of its grey value, else to 0, once for all models.
+
+    Drawn on the CPU, image by image in order: the same test set on every device, of which a part is a part.
+    """
+    drawn = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+    return (drawn.to(images.device) < images).to(images.dtype)
+
+
+@torch.no_grad()
+def bound(model: Model, images: Tensor, labels: Tensor, generator: torch.Generator) -> Bound:
+    """Return rate and distortion [N] at one posterior sample an image; their sum is -ELBO (Kingma and Welling 2014)."""
+    with posterior_seed(generator):
+        parts = [model.elbo(*batch) for batch in _batches(images, labels)]
+    return Bound(*(torch.cat(values).double() for values in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def rates(model: Model, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return what the code of each image costs, [N], of a model that has no bound."""
+    with posterior_seed(generator):
+        return torch.cat([model.rates(*batch).double().sum(1) for batch in _batches(images, labels)])
+
+
+@torch.no_grad()
+def importance_weighted(
+    model: Model, images: Tensor, labels: Tensor, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return -log of the mean of w and the mean of -log w, [N] each, with w = p(x, z) / q(z|x) at `samples` codes.
+
+    The first is the importance-weighted bound on -log p(x) (Burda et al. 2016, equation 8): it falls towards it as
+    samples grow. The second is -ELBO at the same codes; the first is never above it.
+
+    Raises:
+        ValueError: if `samples` is not positive.
+    """
+    if samples < 1:
+        raise ValueError(f"importance samples: found {samples}; needed: at least 1")
+    bounds, means = [], []
+    with posterior_seed(generator):
+        for batch in _batches(images, labels):
+            log_sum, total = None, torch.zeros(len(batch[1]), dtype=torch.float64, device=images.device)
+            for _ in range(samples):
+                weight = model.log_weights(*batch).double()
+                log_sum = weight if log_sum is None else torch.logaddexp(log_sum, weight)
+                total += weight
+            assert log_sum is not None
+            bounds.append(math.log(samples) - log_sum)
+            means.append(-total / samples)
+    return torch.cat(bounds), torch.cat(means)
+
+
+def active_units(codes: Tensor) -> int:
+    """Return how many dimensions of codes [N, d] vary by more than `ACTIVE` between images.
+
+    Raises:
+        ValueError: if there are fewer than two codes.
+    """
+    if len(codes) < 2:
+        raise ValueError(f"active units: needs at least 2 codes; found {len(codes)}")
+    return int((codes.double().var(0) > ACTIVE).sum())
+
+
+def _batches(images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(images.split(BATCH), labels.split(BATCH), strict=True))

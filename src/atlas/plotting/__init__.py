@@ -1,0 +1,1 @@
+"""Drawing kit of figures, animations and gallery."""

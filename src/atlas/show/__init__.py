@@ -1,1 +1,0 @@
-"""Arrays to pictures, films and pages."""
