@@ -128,4 +128,4 @@ def _positive(value: Any) -> int:
 
 def _changed(path: Path, problem: str) -> AtlasError:
     stage = f"download@{path.parent.name}"
-    return AtlasError(f"{path} is not what the download wrote ({found}); run `dvc repro {stage}` to write it again")
+    return AtlasError(f"{path} is not what the download wrote ({problem}); run `dvc repro {stage}` to write it again")

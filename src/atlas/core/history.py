@@ -17,8 +17,8 @@ Row = dict[str, Any]
 DOMINANCE = "discriminator_won"
 """Column of the history: share of an epoch's steps in which the discriminator was hardly ever wrong."""
 DOMINANCE_LOSS = 0.1
-"""It is where its loss lies below this, in nats per image: chance is 0.69, and 0.1 is 90 % sure of the right answer. The
-generator's gradient then nearly vanishes (Goodfellow et al. 2014, section 3)."""
+"""It is where its loss lies below this, in nats per image: chance is 0.69, and 0.1 is 90 % sure of the right answer.
+The generator's gradient then nearly vanishes (Goodfellow et al. 2014, section 3)."""
 DOMINANCE_SHARE = 0.9
 """Share of an epoch's steps from which on the generator learns next to nothing."""
 
@@ -96,7 +96,7 @@ def check_finite(numbers: Mapping[str, float], where: str, checkpoint: str) -> N
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write history.csv, a row per epoch and split: epoch, step, split, then a column per term, empty if it has none."""
+    """Write history.csv, a row per epoch and split: epoch, step, split, and a column per term, empty if it has none."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_write(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

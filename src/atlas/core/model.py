@@ -1,4 +1,4 @@
-"""Model interface: what the trainer, the metrics and the figures know of a model. Registered by name, saved and loaded."""
+"""Model interface: what the trainer, the metrics and the figures know of a model. Registering, saving, loading."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -43,8 +43,8 @@ class Bound(NamedTuple):
 class Model(nn.Module):
     """A generative model. It overrides what it can do, and `can` tells callers what that is.
 
-    Images are float [N, C, H, W] in [0, 1], labels int64 [N], codes float [N, latent_dim]. Labels are always passed, and
-    ignored by unconditional models. Settings are the keyword-only arguments of the constructor, with their types.
+    Images are float [N, C, H, W] in [0, 1], labels int64 [N], codes float [N, latent_dim]. Labels are always passed;
+    unconditional models ignore them. Settings are the keyword-only arguments of the constructor, with their types.
     """
 
     conditional = False
@@ -52,8 +52,8 @@ class Model(nn.Module):
     has_prior = True
     """Was the code trained to follow N(0, I)? An autoencoder's was not."""
     pixels: Literal["", "grey", "binary", "bytes", "real"] = ""
-    """What `elbo` is a bound for: grey values through a cross-entropy (no likelihood), binary pixels, 8-bit values (bits
-    per dimension mean something), or a density of real values."""
+    """What `elbo` bounds: a cross-entropy of grey values (no likelihood), binary pixels, 8-bit values (only of these do
+    bits per dimension mean anything), or a density of real values."""
 
     def __init__(self, shape: Shape, num_classes: int, latent_dim: int) -> None:
         super().__init__()

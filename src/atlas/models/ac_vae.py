@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atlas.core.model import Losses, Model, Shape, register
-from atlas.core.settings import Fraction, LatentDim, Weight, Width
+from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
 from atlas.nn.networks import Network, decoder, encoder

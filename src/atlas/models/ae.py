@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape, register
-from atlas.core.settings import Fraction, LatentDim, Width
+from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import bernoulli, squared_error
 from atlas.nn.networks import Network, decoder, encoder
 

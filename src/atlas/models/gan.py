@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape, register
-from atlas.core.settings import Fraction, LatentDim, Width
+from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import nll_fake, nll_real
 from atlas.nn.networks import AdversarialNetwork, discriminator, generator
 

@@ -1,4 +1,4 @@
-"""Variational autoencoder (Kingma and Welling 2014): plain, conditional (CVAE), beta-VAE, and with a flow posterior (IAF)."""
+"""Variational autoencoder (Kingma and Welling 2014), conditional (CVAE), beta-VAE, VAE with a flow posterior (IAF)."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atlas.core.model import Bound, Losses, Model, Shape, register
-from atlas.core.settings import Count, Fraction, LatentDim, Weight, Width
+from atlas.core.schema import Count, Fraction, LatentDim, Weight, Width
 from atlas.nn.layers import NEGATIVE_SLOPE
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
@@ -29,10 +29,10 @@ class VAE(Model):
         rate       = log q(z|x) - log p(z),  log q(z|x) = log N(z0; mean, sd^2) - sum log sigma of the flow
         loss       = distortion + beta * rate
 
-    * `conditional`: the CVAE (Sohn et al. 2015). Encoder and decoder see the label, so the code is left to be the style.
+    * `conditional`: the CVAE (Sohn et al. 2015). Encoder and decoder see the label, so the code can be the style alone.
     * `beta`: the beta-VAE (Higgins et al. 2017). It multiplies nats; with another value than 1 the loss is no bound.
-    * `flow_steps`: steps of an inverse autoregressive flow (Kingma et al. 2016). With none of them z is z0, and the rate
-      is the KL divergence of a Gaussian in closed form.
+    * `flow_steps`: steps of an inverse autoregressive flow (Kingma et al. 2016). Without any, z is z0 and the rate is
+      the KL divergence of a Gaussian in closed form.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class VAE(Model):
 class InverseAutoregressiveFlow(nn.Module):
     """Inverse autoregressive flow (Kingma et al. 2016): steps of z <- sigma z + (1 - sigma) m.
 
-    sigma = sigmoid(s + FLOW_GATE), (m, s) = MADE(z, h). m_i and s_i see only the dimensions before i, so the Jacobian of a
-    step is triangular with sigma on its diagonal. The order of dimensions is reversed between steps, and restored at the
-    end.
+    sigma = sigmoid(s + FLOW_GATE), (m, s) = MADE(z, h). m_i and s_i see only the dimensions before i, so the Jacobian
+    of a step is triangular with sigma on its diagonal. The order of dimensions is reversed between steps, and restored
+    at the end.
     """
 
     def __init__(self, latent_dim: int, context: int, units: int, steps: int) -> None:

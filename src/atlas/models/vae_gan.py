@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape, register
-from atlas.core.settings import Fraction, LatentDim, Weight, Width
+from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
 from atlas.nn.networks import AdversarialNetwork, decoder, discriminator, encoder
 
@@ -108,8 +108,8 @@ class VAEGAN(Model):
         """Return the mean distance between features [N, F] of reconstructions and of real images, in nats."""
         if self.use_cross_entropy:
             return feature_cross_entropy(reconstruction, real).mean()
-        # Larsen's unit Gaussian, in units of how far a prior sample of the label is off: the scale of the features grows
-        # all through a training, and a fixed unit makes the code collapse early or leave the prior late.
+        # Larsen's unit Gaussian, in units of how far a prior sample of the label is off: the features' scale grows all
+        # through a training, and a fixed unit makes the code collapse early or leave the prior late.
         unit = (real - prior).square().mean().sqrt().clamp(min=1e-6)
         return squared_error(reconstruction / unit, real / unit).mean()
 

@@ -68,7 +68,7 @@ class Encoder(Conditioned):
         initialize(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, latent_dim + num_extra_outputs]."""
+        """Images [N, C, H, W] in [0, 1], labels [N] (if conditional) to [N, latent_dim + num_extra_outputs]."""
         return self.dense(self.concat_label(self.features(images), labels)).float()
 
 
@@ -114,7 +114,7 @@ class Decoder(Conditioned):
         initialize(self)
 
     def forward(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (ignored when unconditional) to [N, channels, H, W]."""
+        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (if conditional) to [N, channels, H, W]."""
         # Unflattened with channels last: the layout in which the convolutions that follow are fastest.
         channels, height, width = self.base
         flat = self.dense(self.concat_label(codes, labels))
@@ -126,12 +126,12 @@ class Discriminator(Conditioned):
 
     Conv 7x7/2, max-pool, label maps concatenated, conv 3x3, max-pool, conv 3x3 (layer l), dense.
 
-    * With `projection` the label is not concatenated: the logit gains the inner product of the features with a vector of
-      the label's own (Miyato and Koyama 2018).
+    * With `projection` the label is not concatenated: the logit gains the inner product of the features with a vector
+      of the label's own (Miyato and Koyama 2018).
     * With `spectral_norm` each layer is divided by its largest singular value (Miyato et al. 2018).
 
-    Pixels are brought to [-0.5, 0.5] first, unless `original`: without that no discriminator learned to tell a generated
-    color image from a real one, and the conditional VAE/GAN's samples of CIFAR-10 stayed further from the real images
+    Pixels are brought to [-0.5, 0.5] first, unless `original`: without that no discriminator learned to tell generated
+    color images from real ones, and the conditional VAE/GAN's samples of CIFAR-10 stayed further from the real images
     (Frechet distance 238 against 185 after one epoch).
     """
 

@@ -1,8 +1,8 @@
 """Networks around a discrete cosine transform (DCT): the code is the low frequencies of the image.
 
 Of natural images the coefficients of this transform (Ahmed et al. 1974) are nearly uncorrelated, and small where the
-frequency is high (Field 1987), which suits a prior of independent Gaussians. So the networks start close to a linear VAE
-(Lucas et al. 2019) with hundreds of useful dimensions, and learn better bases and everything that is not linear.
+frequency is high (Field 1987), which suits a prior of independent Gaussians. So the networks start close to a linear
+VAE (Lucas et al. 2019) with hundreds of useful dimensions, and learn better bases and everything that is not linear.
 """
 
 import math
@@ -75,11 +75,12 @@ class DCT(nn.Module):
 
 
 class DctEncoder(Conditioned):
-    """Image, and label if conditional, to a code of frequencies and `num_extra_outputs` numbers.
+    """Encoder: image, and label if conditional, to a code of frequencies and `num_extra_outputs` numbers.
 
-    The code: the frequencies of the image, and of a correction to it by conv 3x3/2, conv 3x3/2, label maps appended,
-    conv 3x3, conv 1x1 to the 16 pixels of a patch; each brought to unit size. The extra outputs, dense, come from the features of
-    the first two convolutions over the image's quarters; the first of them start as log-variances of a precise code.
+    The code: the frequencies of the image, and of a correction to it by conv 3x3/2, conv 3x3/2, label maps
+    concatenated, conv 3x3, conv 1x1 to the 16 pixels of a patch; each brought to unit size. The extra outputs, dense,
+    come from the features of the first two convolutions over the image's quarters; the first of them start as
+    log-variances of a precise code.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class DctEncoder(Conditioned):
             last.bias.data[:latent_dim] = 2 * (INIT_STD / (expected + INIT_STD)).log()[:num_extra_outputs]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, latent_dim + num_extra_outputs]."""
+        """Images [N, C, H, W] in [0, 1], labels [N] (if conditional) to [N, latent_dim + num_extra_outputs]."""
         features = self.features(images)
         correction = self.correction(self.concat_label(features, labels)).float()
         code = self.frequencies(images - 0.5 + correction) * self.log_gain.exp() + self.shift
@@ -133,11 +134,11 @@ class DctEncoder(Conditioned):
 
 
 class DctDecoder(Conditioned):
-    """Code of frequencies, and label if conditional, to `channels` outputs a pixel.
+    """Decoder: code of frequencies, and label if conditional, to `channels` outputs a pixel.
 
-    The picture that has these frequencies; its patches of 16 pixels as channels, label maps appended, conv 3x3, twice:
-    conv 3x3 to four times the channels, which become the four pixels of each (Shi et al. 2016); beside the picture
-    itself, conv 3x3, conv 3x3. The first outputs are the logits of picture plus correction.
+    The picture that has these frequencies; its patches of 16 pixels as channels, label maps concatenated, conv 3x3;
+    twice conv 3x3 to four times the channels, which become the four pixels of each (Shi et al. 2016); with the picture
+    itself concatenated, conv 3x3, conv 3x3. The first outputs are the logits of picture plus correction.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class DctDecoder(Conditioned):
         _last(self.last).weight.data.mul_(INIT_GAIN)
 
     def forward(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (ignored when unconditional) to [N, channels, H, W]."""
+        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (if conditional) to [N, channels, H, W]."""
         picture = self.frequencies.inverse(codes * self.log_gain.exp() + self.shift)
         patches = self.concat_label(functional.pixel_unshuffle(picture, 4), labels)
         outputs = self.last(torch.cat([self.layers(patches), picture], 1)).float()

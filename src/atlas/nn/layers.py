@@ -57,7 +57,7 @@ class Conditioned(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Glorot initialization: weights uniform after Glorot and Bengio 2010, biases zero, as the tutorials' framework does.
+    """Glorot initialization (Glorot and Bengio 2010): uniform weights, zero biases, as in the tutorials' framework.
 
     PyTorch's own default is several times smaller a layer. Three layers on, the features of a fresh discriminator then
     hardly differ between images, and a VAE/GAN's encoder that learns from them gives up its code at once.

@@ -35,7 +35,7 @@ def gaussian(means: Tensor, images: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, levels: int = 256) -> Tensor:
-    """Discretized logistic likelihood: -log P(images) under a logistic integrated over each of the pixel's 8-bit bins, [N] nats.
+    """Discretized logistic likelihood: -log P(images), [N] nats, of a logistic integrated over each pixel's 8-bit bin.
 
     Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", section 4; the outermost bins
     reach to infinity, so that the probabilities of the 256 values sum to one.
@@ -62,12 +62,12 @@ def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, level
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence KL(N(mean, exp(log_variance)) || N(0, I)) of each dimension, [N, d] nats (Kingma and Welling 2014, B)."""
+    """KL divergence of N(mean, exp(log_variance)) from N(0, I), [N, d] nats (Kingma and Welling 2014, appendix B)."""
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
 
 
 def feature_cross_entropy(features: Tensor, target: Tensor) -> Tensor:
-    """Feature loss: cross-entropy of sigmoid(target) against logits `features`, [N] (part 6 of the original tutorial)."""
+    """Feature loss: cross-entropy of sigmoid(target) against logits `features`, [N] (original tutorial, part 6)."""
     return _per_image(functional.binary_cross_entropy_with_logits(features, target.sigmoid(), reduction="none"))
 
 

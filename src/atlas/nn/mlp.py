@@ -10,7 +10,7 @@ UNITS = 500
 
 
 class DenseEncoder(Conditioned):
-    """Encoder: image, and label if conditional, through two layers of 500 (times `width`) to a code and `num_extra_outputs`."""
+    """Encoder: image, and label if conditional, to code and `num_extra_outputs` numbers; two layers of 500 * width."""
 
     def __init__(
         self,
@@ -27,12 +27,12 @@ class DenseEncoder(Conditioned):
         initialize(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [0, 1], labels [N] (ignored when unconditional) to [N, latent_dim + num_extra_outputs]."""
+        """Images [N, C, H, W] in [0, 1], labels [N] (if conditional) to [N, latent_dim + num_extra_outputs]."""
         return self.layers(self.concat_label(images.flatten(1), labels)).float()
 
 
 class DenseDecoder(Conditioned):
-    """Decoder: code, and label if conditional, through two layers of 500 (times `width`) to `channels` outputs a pixel."""
+    """Decoder: code, and label if conditional, to `channels` outputs a pixel; two layers of 500 * width."""
 
     def __init__(
         self,
@@ -50,5 +50,5 @@ class DenseDecoder(Conditioned):
         initialize(self)
 
     def forward(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (ignored when unconditional) to [N, channels, H, W]."""
+        """Codes [N, d], labels [N] or probabilities [N, cond_classes] (if conditional) to [N, channels, H, W]."""
         return self.layers(self.concat_label(codes, labels)).unflatten(1, self.shape).float()

@@ -59,8 +59,8 @@ class Checkpoints:
         """Return the last state, or None if there is none to go on from.
 
         Args:
-            snapshot_steps: of these, the snapshots up to the state's `step` must be there too. Where anything is missing or
-                damaged, that is said in one line and the training begins anew.
+            snapshot_steps: of these, the snapshots up to the state's `step` must be there too. If anything is missing
+                or damaged, one line says so and the training begins anew.
         """
         if not (self.folder / "state.pt").exists():
             return None

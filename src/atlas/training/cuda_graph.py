@@ -22,8 +22,8 @@ Act = Callable[[Tensor, Tensor, int], Losses]
 """Trains on one batch: images [N, C, H, W] in [0, 1], labels [N] and the step to its losses, detached."""
 
 StepFn = Callable[[Tensor, int], Losses]
-"""Trains on the images with these indices (int64 [N] on the CPU, N always the same) in a step, counted from 0. Its losses
-are on the device and hold until the next step."""
+"""Trains on the images with these indices (int64 [N] on the CPU, N always the same) in a step, counted from 0. The
+losses lie on the device and are overwritten by the next step."""
 
 
 def make_step_fn(act: Act, groups: list[ParamGroup], training: Split, config: DeviceConfig) -> StepFn:
@@ -62,9 +62,9 @@ class GraphedStep:
     """Training steps on CUDA, a graph for each set of groups that are updated together.
 
     What a step's graph reads and writes lies where it lay when it was captured: the batch's indices, the learning rates
-    (tensors, see `ParamGroup.set_progress`), parameters, the optimizers' state. Random numbers come from the device's generator,
-    which moves on with every launch as it does with every operation, so that a launched step and one made operation by
-    operation give the same numbers, in any order.
+    (tensors, see `ParamGroup.set_progress`), parameters, the optimizers' state. Random numbers come from the device's
+    generator, which moves on with every launch as it does with every operation: launched steps and steps made operation
+    by operation give the same numbers, in any order.
     """
 
     def __init__(self, step_fn: StaticInputStep, groups: list[ParamGroup]) -> None:

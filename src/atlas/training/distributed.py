@@ -44,14 +44,20 @@ def init_process_group(config: DeviceConfig, batch_size: int) -> None:
     atexit.register(distributed.destroy_process_group)
 
 
-def wrap_ddp(model: Model, groups: list[ParamGroup], seed: int) -> Model:
+def wrap_ddp(model: Model, groups: list[ParamGroup], seed: int) -> None:
     """Have every group's gradient be the mean over the processes, and each process draw random numbers of its own."""
     if world_size() == 1:
-        return model
-    torch.manual_seed(seed + (rank() << 32))
+        return
+    seed_rank(seed)
     for group in groups:
         group.ddp = DistributedDataParallel(_LossModule(group.params))
-    return model if groups[0].params[0].device.type == "cpu" else nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if groups[0].params[0].device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def seed_rank(seed: int) -> None:
+    """Seed PyTorch's generators, in each process differently; rank 0 as if it were alone."""
+    torch.manual_seed(seed + (rank() << 32))
 
 
 class _LossModule(nn.Module):

@@ -13,10 +13,11 @@ from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, FiniteCheck, Row, RunningMean, check_finite
 from atlas.core.model import Losses, Model
-from atlas.core.settings import Run, SnapshotSettings
+from atlas.core.schema import SnapshotSettings
+from atlas.core.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.cuda_graph import make_step_fn
-from atlas.training.distributed import all_reduce_mean, main_process_first, shard
+from atlas.training.distributed import all_reduce_mean, main_process_first, rank, seed_rank, shard
 from atlas.training.optimizers import ParamGroup
 from atlas.training.snapshots import Snapshot, SnapshotRecorder, snapshot_steps
 
@@ -109,6 +110,8 @@ def train(
         saved = checkpoints.load(config.device, snapshots_at)
     if saved:
         state.load_state_dict(saved)
+        if rank():  # the checkpoint holds the generators of rank 0
+            seed_rank(run.seed + state.step)
     else:
         checkpoints.save_snapshot(0, recorder.record())
     last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept" if state.step else "no checkpoint yet"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas.core.files import AtlasError
 from atlas.core.model import Model
-from atlas.core.settings import Count, Fraction, Positive, Weight
+from atlas.core.schema import Count, Fraction, Positive, Weight
 
 Gate = Annotated[list[Weight | None], Field(min_length=2, max_length=2)]
 """Least and greatest loss of the discriminator (nats per image) at which a group is updated; null is no limit."""

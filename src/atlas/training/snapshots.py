@@ -11,7 +11,7 @@ from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write
 from atlas.core.latent import decode_uint8, encode_dataset, map_axes, map_codes, pca
 from atlas.core.model import Model
-from atlas.core.settings import SnapshotSettings
+from atlas.core.schema import SnapshotSettings
 
 
 class Snapshot(NamedTuple):
@@ -43,7 +43,7 @@ def epoch_ends(steps: int, steps_per_epoch: int, max_epochs: int) -> list[int]:
 class SnapshotRecorder:
     """Records snapshots: always of the same codes, for every label, and of the same validation images.
 
-    Two-dimensional codes are decoded as a map over the normal quantiles (or, for a model without a prior, over the region
+    Two-dimensional codes are decoded as a map over the normal quantiles (of a model without a prior: over the region
     that the codes of real images occupy at that moment). Larger codes are samples from the prior, since a map of two
     dimensions of many shows little.
     """
