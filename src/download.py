@@ -1,13 +1,10 @@
-"""Fetch a dataset, verify it, and decode it once into data/NAME/."""
+"""Download a data set, verify it, and decode it once into data/NAME/."""
 
 import argparse
 import os
 from pathlib import Path
 
-from atlas.core.datasets import Dataset
-from atlas.data.download import download
 from atlas.core.files import run_stage
-from atlas.core.settings import known, load
 
 
 def main() -> None:
@@ -15,10 +12,19 @@ def main() -> None:
         description=__doc__,
         epilog="ATLAS_MIRROR names a folder laid out as torchvision's root, to read instead of the official hosts.",
     )
-    parser.add_argument("name", help="a dataset of params.yaml: mnist, cifar10 or digits")
-    name = parser.parse_args().name
-    settings = load()
-    validation = settings.datasets[known("dataset", name, settings.datasets)].validation
+    parser.add_argument("dataset", help="a name under `datasets` in params.yaml")
+    download_dataset(parser.parse_args().dataset)
+
+
+def download_dataset(name: str) -> None:
+    """Download the data set of that name; write data/NAME."""
+    # Here, not above: torchvision takes seconds to import, and `--help` needs none of it.
+    from atlas.core import settings as settings_file
+    from atlas.core.datasets import Dataset
+    from atlas.data.download import download
+
+    settings = settings_file.load()
+    validation = settings.datasets[settings_file.require_known("dataset", name, settings.datasets)].validation
     mirror = os.environ.get("ATLAS_MIRROR")
     folder = Path("data") / name
     origin = download(name, validation, folder, Path(mirror).expanduser() if mirror else None)

@@ -1,4 +1,4 @@
-"""Official files to decoded arrays: fetch, verify, split, and write data/NAME/ whole or not at all.
+"""Download of a data set: official files fetched, verified, decoded, split and written to data/NAME/.
 
 The official test images are the test split, untouched. The validation split is cut from the official training images,
 by the same draw every time, so that every model is chosen on the same images. `digits` has no official split: a
@@ -24,41 +24,41 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, MNIST
 from torchvision.datasets.utils import calculate_md5
 
-from atlas.core.files import AtlasError
-from atlas.core.files import atomic_dir, write_json
-from atlas.core.settings import known
+from atlas.core.files import AtlasError, atomic_dir, write_json
+from atlas.core.settings import require_known
 
-Bytes = NDArray[np.uint8]
+Uint8 = NDArray[np.uint8]
 
 SPLIT_SEED = 0
-SILENCE = 60.0
-"""Seconds without a byte after which a host counts as dead; torchvision itself would wait for ever."""
+TIMEOUT = 60.0
+"""Seconds without a byte after which a download fails; torchvision itself would wait for ever."""
 NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, SSLError)
 
 
 @dataclass(frozen=True)
-class Official:
+class Decoded:
     """Decoded images, uint8 [N, C, H, W], and labels, uint8 [N], before the validation split is cut."""
 
-    train_images: Bytes
-    train_labels: Bytes
-    test_images: Bytes
-    test_labels: Bytes
+    train_images: Uint8
+    train_labels: Uint8
+    test_images: Uint8
+    test_labels: Uint8
     classes: list[str]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset comes from: its training images, known before anything is fetched, and how to read it."""
+    """Origin of a data set."""
 
-    train: int
-    read: Callable[[Path, Path | None], Official]
+    num_train: int
+    """Official training images, known before anything is fetched."""
+    read: Callable[[Path, Path | None], Decoded]
     """(empty working folder, mirror) -> the decoded dataset."""
     online: bool = True
 
 
 def download(name: str, validation: int, folder: Path, mirror: Path | None) -> str:
-    """Write the dataset `name` to `folder` (data/NAME), whole or not at all; the same bytes every time.
+    """Download the data set `name` to `folder` (data/NAME), whole or not at all; the same bytes every time.
 
     Args:
         name: mnist, cifar10 or digits.
@@ -73,33 +73,29 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
         AtlasError: on an unknown name, an impossible `validation`, a mirror's file that is missing or not the official
             one, hosts that cannot be reached, a download with the wrong checksum, or a folder that cannot be written.
     """
-    source = SOURCES[known("dataset", name, SOURCES)]
-    if not 1 <= validation < source.train:
+    source = SOURCES[require_known("dataset", name, SOURCES)]
+    if not 1 <= validation < source.num_train:
         raise AtlasError(
-            f"datasets.{name}.validation: found {validation}; allowed: 1 to {source.train - 1}, "
-            f"cut from the {source.train} training images"
+            f"datasets.{name}.validation: found {validation}; allowed: 1 to {source.num_train - 1}, "
+            f"cut from the {source.num_train} training images"
         )
     if mirror is not None and not mirror.is_dir():
         raise AtlasError(
             f"ATLAS_MIRROR: there is no folder '{mirror}'; name one laid out as torchvision's root, or unset it to "
             "download from the official hosts"
         )
-    for leftover in folder.parent.glob(f".{folder.name}.part*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        with atomic_dir(folder) as aside:
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part", dir=folder.parent) as work:
-                official = source.read(Path(work), mirror)
-            _write(aside, name, official, validation)
-    except OSError as error:
-        raise AtlasError(f"{folder} could not be written: {error.strerror or error}") from error
+    with atomic_dir(folder) as tmp:
+        # Inside: atomic_dir has made the parent folder, and next time clears away what a killed download left here.
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part", dir=folder.parent) as work:
+            decoded = source.read(Path(work), mirror)
+        _write(tmp, name, decoded, validation)
     if not source.online:
         return "scikit-learn"
     return f"the mirror {mirror}" if mirror else "the official hosts"
 
 
-def stratified(labels: Bytes, count: int, seed: int = SPLIT_SEED) -> NDArray[np.bool_]:
-    """Choose `count` images, of every class the same fraction to within one image; return a mask over `labels`."""
+def stratified(labels: Uint8, count: int, seed: int = SPLIT_SEED) -> NDArray[np.bool_]:
+    """Stratified choice of `count` images, the same share of every class to within one, as a mask over `labels`."""
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
     sizes = np.bincount(labels)
     starts = np.cumsum(sizes) - sizes
@@ -110,29 +106,29 @@ def stratified(labels: Bytes, count: int, seed: int = SPLIT_SEED) -> NDArray[np.
     return chosen
 
 
-def _write(folder: Path, name: str, official: Official, validation: int) -> None:
-    held_out = stratified(official.train_labels, validation)
+def _write(folder: Path, name: str, decoded: Decoded, validation: int) -> None:
+    held_out = stratified(decoded.train_labels, validation)
     splits = {
-        "train": (official.train_images[~held_out], official.train_labels[~held_out]),
-        "validation": (official.train_images[held_out], official.train_labels[held_out]),
-        "test": (official.test_images, official.test_labels),
+        "train": (decoded.train_images[~held_out], decoded.train_labels[~held_out]),
+        "validation": (decoded.train_images[held_out], decoded.train_labels[held_out]),
+        "test": (decoded.test_images, decoded.test_labels),
     }
     for split, (images, labels) in splits.items():
         np.save(folder / f"{split}_images.npy", np.ascontiguousarray(images))
         np.save(folder / f"{split}_labels.npy", np.ascontiguousarray(labels))
     description = {
         "name": name,
-        "shape": list(official.test_images.shape[1:]),
-        "classes": official.classes,
+        "shape": list(decoded.test_images.shape[1:]),
+        "classes": decoded.classes,
         "counts": {split: len(labels) for split, (_, labels) in splits.items()},
     }
     write_json(folder / "dataset.json", description)
 
 
-def _mnist(work: Path, mirror: Path | None) -> Official:
+def _mnist(work: Path, mirror: Path | None) -> Decoded:
     files = [(f"MNIST/raw/{file}", md5) for file, md5 in MNIST.resources]
-    train, test = _verified(MNIST, files, work, mirror)
-    return Official(
+    train, test = _load_verified(MNIST, files, work, mirror)
+    return Decoded(
         train_images=train.data.numpy()[:, None],
         train_labels=train.targets.numpy().astype(np.uint8),
         test_images=test.data.numpy()[:, None],
@@ -141,14 +137,14 @@ def _mnist(work: Path, mirror: Path | None) -> Official:
     )
 
 
-def _cifar10(work: Path, mirror: Path | None) -> Official:
+def _cifar10(work: Path, mirror: Path | None) -> Decoded:
     batches = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
     files = [(f"{CIFAR10.base_folder}/{file}", md5) for file, md5 in batches]
     archive = (CIFAR10.filename, CIFAR10.tgz_md5)
     if mirror is None or ((mirror / archive[0]).is_file() and not all((mirror / file).is_file() for file, _ in files)):
         files = [archive]
-    train, test = _verified(CIFAR10, files, work, mirror)
-    return Official(
+    train, test = _load_verified(CIFAR10, files, work, mirror)
+    return Decoded(
         train_images=train.data.transpose(0, 3, 1, 2),
         train_labels=np.array(train.targets, dtype=np.uint8),
         test_images=test.data.transpose(0, 3, 1, 2),
@@ -157,16 +153,16 @@ def _cifar10(work: Path, mirror: Path | None) -> Official:
     )
 
 
-def _digits(work: Path, mirror: Path | None) -> Official:
-    """Bring scikit-learn's 8x8 digits to MNIST's looks: 20x20, centred on 28x28, strokes as sharp as they get."""
+def _digits(work: Path, mirror: Path | None) -> Decoded:
+    """Read scikit-learn's 8x8 digits, made to look like MNIST's: 20x20, centered on 28x28, with sharp strokes."""
     digits = load_digits()
-    images = np.stack([_enlarged(image) for image in digits.images])[:, None]
+    images = np.stack([_enlarge(image) for image in digits.images])[:, None]
     labels = digits.target.astype(np.uint8)
     test = stratified(labels, len(labels) // 5)
-    return Official(images[~test], labels[~test], images[test], labels[test], [str(name) for name in range(10)])
+    return Decoded(images[~test], labels[~test], images[test], labels[test], [str(name) for name in range(10)])
 
 
-def _enlarged(digit: NDArray[np.float64]) -> Bytes:
+def _enlarge(digit: NDArray[np.float64]) -> Uint8:
     """Enlarge a digit of 8x8 values in 0..16 to uint8 [28, 28]."""
     small = Image.fromarray(np.round(np.pad(digit, 2) * (255 / 16)).astype(np.uint8))
     large = np.asarray(small.resize((30, 30), Image.Resampling.BICUBIC))[1:-1, 1:-1].astype(np.float64)
@@ -174,20 +170,20 @@ def _enlarged(digit: NDArray[np.float64]) -> Bytes:
     return np.clip(np.round(1.5 * (large - 127.5) + 127.5), 0, 255).astype(np.uint8)
 
 
-def _verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> tuple[Any, Any]:
+def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> tuple[Any, Any]:
     """Return torchvision's (train, test) datasets, made of `files`: (path below torchvision's root, MD5)."""
     if mirror is not None:
         for file, md5 in files:
             _copy(mirror / file, work / file, md5)
     try:
-        with _impatient():
+        with _socket_timeout():
             return kind(work, train=True, download=True), kind(work, train=False, download=True)
     except (RuntimeError, *NETWORK_ERRORS) as error:
         # torchvision leaves what it got: a file there that is not the official one says what went wrong.
         for file, md5 in files:
-            if (work / file).is_file() and (found := calculate_md5(work / file)) != md5:
+            if (work / file).is_file() and (actual := calculate_md5(work / file)) != md5:
                 raise AtlasError(
-                    f"the download of {Path(file).name} was cut short or altered: its MD5 is {found}, expected {md5}; "
+                    f"the download of {Path(file).name} was cut short or altered: its MD5 is {actual}, expected {md5}; "
                     "run the same command again"
                 ) from error
         raise AtlasError(
@@ -208,17 +204,18 @@ def _copy(source: Path, target: Path, md5: str) -> None:
         shutil.copyfile(source, target)
     except OSError as error:
         raise AtlasError(f"{source} could not be copied to {target}: {error.strerror or error}") from error
-    if (found := calculate_md5(target)) != md5:
+    if (actual := calculate_md5(target)) != md5:
         raise AtlasError(
-            f"{source} is not the official file: its MD5 is {found}, expected {md5}; replace it, or unset "
+            f"{source} is not the official file: its MD5 is {actual}, expected {md5}; replace it, or unset "
             "ATLAS_MIRROR to download from the official hosts"
         )
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _socket_timeout() -> Iterator[None]:
+    """Set the sockets' timeout in the block: torchvision has no parameter for it."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:
