@@ -1,37 +1,40 @@
-"""Write outputs/gallery/: every run's numbers, pictures and films as pages that open from disk."""
+"""Write outputs/gallery/: every run's metrics, figures and animations as web pages that open from disk."""
 
 import argparse
 from pathlib import Path
 
-from atlas import runtime, settings
 from atlas.core.files import AtlasError, run_stage
-from atlas.metrics.registry import METRICS
-from atlas.show import gallery, gallery_claims, gallery_outputs
 
 CACHE = Path(".cache")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--partial", action="store_true", help="show what is there already instead of asking for every run's outputs"
-    )
-    partial = parser.parse_args().partial
+    parser.add_argument("--partial", action="store_true", help="show the outputs that exist instead of requiring all")
+    build_gallery(parser.parse_args().partial)
 
-    params = settings.load()
+
+def build_gallery(partial: bool) -> None:
+    """Build the gallery from outputs/ and results/; `partial` allows missing outputs."""
+    from atlas.core import settings as settings_file
+    from atlas.gallery import onnx_runtime, pages
+    from atlas.gallery.claims import collect_claims
+    from atlas.gallery.outputs import collect, collect_judges
+    from atlas.metrics.registry import METRICS
+
+    settings = settings_file.load()
     root = Path()
-    runs = gallery_outputs.collect(root, {key: params.flat(key) for key in params.runs}, partial)
-    judges = gallery_outputs.collect_judges(root, [run.dataset for run in runs], partial)
-    sheets = gallery_outputs.collect_sheets(root, partial)
-    claims = gallery_claims.collect_claims(root)
-    folder = root / "outputs" / "gallery"
-    live = None
+    runs = collect(root, {key: settings.flat(key) for key in settings.runs}, partial)
+    judges = collect_judges(root, [run.dataset for run in runs], partial)
+    claims = collect_claims(root)
+    runtime = None
     if any(run.explorer for run in runs):
         try:
-            live = runtime.fetch(CACHE)
+            runtime = onnx_runtime.fetch(CACHE)
         except AtlasError as error:
             print(f"the latent explorers will show maps drawn beforehand: {error}")
-    gallery.build(folder, runs, judges, claims, list(METRICS.values()), params.scale, params.seed, live, sheets)
+    folder = root / "outputs" / "gallery"
+    pages.build(folder, runs, judges, claims, list(METRICS.values()), settings.scale, settings.seed, runtime)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder / 'index.html'}: {len(runs)} runs, {size / 1e6:.1f} MB in the folder")
 

@@ -1,6 +1,5 @@
-"""What the comparison says of each claim, read for the gallery: a verdict and the numbers it rests on, in words."""
+"""Claims of stage compare, read for the gallery: each with its verdict and the numbers behind it."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.files import AtlasError
-from atlas.gallery.outputs import is_number, read_json
+from atlas.gallery.outputs import is_number, read
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One measure of a claim; a part that the comparison does not give is empty."""
+    """One metric of a claim as text; a part that the comparison does not give is empty."""
 
-    measure: str
+    metric: str
     values: str
     """Of the claim's runs, in their order."""
     interval: str
     size: str
-    """How many images, and how many seeds where there are several."""
+    """Number of images, and of seeds where there are several."""
 
 
 @dataclass(frozen=True)
@@ -37,70 +36,52 @@ class Claim:
 def collect_claims(root: Path) -> list[Claim]:
     """Read results/comparison.json, {"claims": [{claim, verdict, runs, values, interval, n, seeds, why}]}.
 
-    `values`, `interval`, `n` and `seeds` are by measure. Without the file there is no claim.
+    `values`, `interval`, `n` and `seeds` are keyed by metric. Without the file there is no claim.
 
     Raises:
-        AtlasError: if the file cannot be read as such.
+        AtlasError: if the file is damaged.
     """
     path = root / "results" / "comparison.json"
-    if not path.exists():
-        return []
-    claims = []
-    for entry in read_json(path, dict).get("claims", []):
-        lacking = [key for key in ("claim", "verdict") if not isinstance(entry, dict) or not entry.get(key)]
-        if lacking:
-            raise AtlasError(f"{path}: a claim lacks '{lacking[0]}'; run `dvc repro compare`")
-        parts = (_by_measure(path, entry, key) for key in ("values", "interval", "n", "seeds"))
-        values, intervals, sizes, seeds = parts
-        claims.append(
-            Claim(
-                text=str(entry["claim"]),
-                verdict=str(entry["verdict"]),
-                runs=[str(run) for run in entry.get("runs") or ()],
-                evidence=[
-                    Evidence(
-                        measure,
-                        words(values.get(measure), " / "),
-                        words(intervals.get(measure), " to "),
-                        words(_once(sizes.get(measure)), " / ")
-                        + (f", {seeds[measure]} seeds" if seeds.get(measure) else ""),
-                    )
-                    for measure in dict.fromkeys([*values, *intervals, *sizes])
-                ],
-                reasons=[reason for reason in str(entry.get("why") or "").split("; ") if reason],
-            )
-        )
-    return claims
+    return [_claim(path, entry) for entry in read(path, "compare", dict).get("claims", [])] if path.exists() else []
 
 
 def grouped(claims: Iterable[Claim]) -> list[tuple[str, list[Claim]]]:
-    """Return each statement with what it comes to for its runs; statements that follow one another are one."""
-    return [(text, list(rows)) for text, rows in groupby(claims, lambda claim: claim.text)]
+    """Return each statement with its claims, one for each group of runs."""
+    return [(text, list(group)) for text, group in groupby(claims, lambda claim: claim.text)]
 
 
-def verdicts(claims: Iterable[Claim]) -> dict[str, int]:
-    """Return how many claims come to each verdict, the commonest first."""
-    return dict(Counter(claim.verdict for claim in claims).most_common())
-
-
-def words(value: Any, between: str) -> str:
-    """Return a value read from JSON as words: four digits of a number, a list entry by entry."""
-    if value is None:
-        return ""
+def format_number(value: Any, separator: str = " / ") -> str:
+    """Return a value read from JSON as text: a number in four digits, a list entry by entry."""
     if isinstance(value, list):
-        return between.join(words(entry, between) for entry in value)
+        return separator.join(format_number(entry) for entry in value)
     if isinstance(value, float) and abs(value) < 1e4:
         return f"{value:.4g}"
-    return f"{value:,.0f}" if is_number(value) else str(value)
+    return f"{value:,.0f}" if is_number(value) else str(value or "")
 
 
-def _once(value: Any) -> Any:
-    """Return a list's entry where all are the same, what it is else."""
-    return value[0] if isinstance(value, list) and value and all(entry == value[0] for entry in value) else value
-
-
-def _by_measure(path: Path, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = entry.get(key) or {}
-    if not isinstance(found, dict):
-        raise AtlasError(f"{path}: the '{key}' of a claim is a {type(found).__name__}; run `dvc repro compare`")
-    return found
+def _claim(path: Path, entry: Any) -> Claim:
+    missing = [key for key in ("claim", "verdict") if not isinstance(entry, dict) or not entry.get(key)]
+    if missing:
+        raise AtlasError(f"{path}: a claim lacks '{missing[0]}'; run `dvc repro compare`")
+    for key in ("values", "interval", "n", "seeds"):
+        if not isinstance(entry.get(key) or {}, Mapping):
+            kind = type(entry[key]).__name__
+            raise AtlasError(f"{path}: the '{key}' of a claim is a {kind}; run `dvc repro compare`")
+    values, intervals, sizes, seeds = (entry.get(key) or {} for key in ("values", "interval", "n", "seeds"))
+    return Claim(
+        text=str(entry["claim"]),
+        verdict=str(entry["verdict"]),
+        runs=[str(run) for run in entry.get("runs") or ()],
+        evidence=[
+            Evidence(
+                metric,
+                format_number(values.get(metric)),
+                format_number(intervals.get(metric), " to "),
+                # Every run's number of images, but once where all are the same.
+                format_number(list(dict.fromkeys(sizes.get(metric, ()))))
+                + (f", {seeds[metric]} seeds" if seeds.get(metric) else ""),
+            )
+            for metric in dict.fromkeys([*values, *intervals, *sizes])
+        ],
+        reasons=[reason for reason in str(entry.get("why") or "").split("; ") if reason],
+    )

@@ -1,84 +1,76 @@
-"""The gallery's files: pictures and films copied beside its pages, posters of the films, a thumbnail of each run."""
+"""Media of the gallery: figures and animations beside its pages, posters of the animations, a thumbnail of each run."""
 
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
-from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
-from atlas.core.files import AtlasError
 from atlas.animation.animate import Frames, load_frames
-from atlas.gallery.outputs import Medium, RunPage
+from atlas.core.files import AtlasError
+from atlas.gallery.outputs import RunPage
 from atlas.plotting.canvas import Array, grid, thinned
 
 LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 40, "method": 3}
-"""How WebP is written pixel by pixel: more effort gains a few hundredths."""
+"""Options of lossless WebP: more effort gains a few hundredths."""
 POSTER_QUALITY = 70
 
 
-def copy_media(runs: list[RunPage], sheets: Sequence[Medium], folder: Path) -> None:
-    """Fill folder/media/ with all that the runs' pages show, and with the sheets of several runs.
+def copy_media(runs: list[RunPage], folder: Path) -> None:
+    """Fill folder/media/ with what the pages of the runs show.
 
     Raises:
-        AtlasError: if a film or the frames of a run cannot be read.
+        AtlasError: if an image, an animation or the snapshots of a run cannot be read.
     """
-    for sheet in sheets:
-        (folder / sheet.address).parent.mkdir(parents=True, exist_ok=True)
-        write_picture(sheet.source, folder / sheet.address)
     for run in runs:
-        for medium in (*run.pictures, *run.animations):
-            target = folder / medium.address
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if medium.film:
-                shutil.copyfile(medium.source, target)
-                write_poster(medium.source, folder / medium.poster)
+        (folder / "media" / run.key).mkdir(parents=True, exist_ok=True)
+        for item in (*run.figures, *run.animations):
+            if item.animated:
+                shutil.copyfile(item.source, folder / item.address)
+                write_poster(item.source, folder / item.poster)
             else:
-                write_picture(medium.source, target)
+                write_webp(item.source, folder / item.address)
         if run.frames:
             Image.fromarray(thumbnail(load_frames(run.frames))).save(folder / run.thumbnail, **LOSSLESS)
 
 
-def write_picture(source: Path, target: Path) -> None:
-    """Write a PNG again as WebP, pixel by pixel.
+def write_webp(source: Path, target: Path) -> None:
+    """Convert a PNG file to lossless WebP.
 
     Raises:
-        AtlasError: if the picture cannot be read.
+        AtlasError: if the image cannot be read.
     """
     try:
         with Image.open(source) as image:
-            picture = image.convert("RGB")
+            pixels = image.convert("RGB")
     except OSError as error:
         raise AtlasError(f"{source} cannot be read as PNG: {error}") from None
-    picture.save(target, **LOSSLESS)
+    pixels.save(target, **LOSSLESS)
 
 
-def write_poster(film: Path, target: Path) -> None:
-    """Write the picture at a film's end, where the training has arrived, as WebP.
+def write_poster(video: Path, target: Path) -> None:
+    """Write the last frame of a video, the end of the training, as WebP.
 
     Raises:
-        AtlasError: if the film cannot be read.
+        AtlasError: if the video cannot be read.
     """
-    quiet = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-threads", "1"]
-    end = ["-sseof", "-0.5", "-i", str(film), "-update", "1"]
-    with tempfile.TemporaryDirectory() as aside:
-        picture = Path(aside) / "poster.png"
-        done = subprocess.run([*quiet, *end, "-y", str(picture)], capture_output=True, text=True)
-        if done.returncode or not picture.exists():
-            reason = (done.stderr.splitlines() or ["no picture in it"])[0]
-            raise AtlasError(f"{film} cannot be read as MP4: {reason}")
-        with Image.open(picture) as image:
-            image.convert("RGB").save(target, quality=POSTER_QUALITY, method=4)
+    try:
+        # Half a second before its end is the last frame, which stands still for longer than that.
+        frames = imageio_ffmpeg.read_frames(video, input_params=["-threads", "1", "-sseof", "-0.5"])
+        size = next(frames)["size"]
+        *_, last = frames
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no frame in it"])[0]
+        raise AtlasError(f"{video} cannot be read as MP4: {reason}") from None
+    Image.frombytes("RGB", size, last).save(target, quality=POSTER_QUALITY, method=4)
 
 
 def thumbnail(frames: Frames) -> Array:
-    """Return uint8 [H, W, 3]: some images of the last frame, twice as wide as high or nearly so.
+    """Return uint8 [H, W, 3]: images of the last snapshot, about twice as wide as high.
 
-    Of a model that heeds the label, a column a label; of others, columns of their one map.
+    Of a conditional model a column for each label; of others, columns of their one map.
     """
     last = frames.images[-1]
     side = last.shape[1]

@@ -1,70 +1,72 @@
-"""What the stages wrote of each run, read for the gallery: pictures, films, numbers and training histories."""
+"""Outputs of every run, read for the gallery: figures, animations, metrics and training histories."""
 
-import csv
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
-import yaml
 from PIL import Image
 
-from atlas.core.files import AtlasError
-from atlas.core.files import require
+from atlas.core.files import AtlasError, read_json, require
+from atlas.core.history import discriminator_won_since, read_history
 from atlas.gallery import explorer as gallery_explorer
-from atlas.gallery.curves import History
 from atlas.gallery.explorer import Explorer
-from atlas.core.history import WON, discriminator_won_since
+from atlas.plotting.charts import Curves, curves
 
-LEFT_OUT = {"losses.png"}
-"""Pictures that the page has in another form: its own curves."""
-LABEL_FILMS = "label_"
-"""How the films of one label each begin, which the film of every label shows as well, a part of it enlarged."""
+MODEL_NAMES = {
+    "ae": "autoencoder",
+    "vae": "VAE",
+    "cvae": "CVAE",
+    "ac_vae": "class-coded VAE",
+    "gan": "GAN",
+    "cgan": "conditional GAN",
+    "vae_gan": "VAE/GAN",
+    "cvae_gan": "conditional VAE/GAN",
+}
+OMITTED = {"losses.png"}
+"""Figures that the page replaces by its own curves."""
+LABEL_ANIMATIONS = "label_"
+"""Prefix of the animations of one label each: omitted where a part of the animation of all labels can be enlarged."""
 LABEL_MAPS = "map_"
-"""How the maps of one label each begin, which a run's explorer shows as well."""
-SUFFIXES = {".png": ".webp", ".mp4": ".mp4"}
-"""What the gallery shows, and what it keeps it as: WebP without loss is three quarters of a PNG."""
+"""Prefix of the maps of one label each: omitted where the run has an explorer."""
+FORMATS = {".png": ".webp", ".mp4": ".mp4"}
+"""File formats that are shown, and those that the gallery stores: lossless WebP takes three quarters of a PNG."""
 MIN_WIDTH = 480
-"""Smaller pictures are shown enlarged, by a whole factor, to at least this many CSS pixels."""
-
-
-class _Settings(yaml.SafeDumper):
-    """Writes mappings a line each, lists in one line."""
-
-
-_Settings.add_representer(list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+"""Smaller images are enlarged by a whole factor to at least this many CSS pixels."""
 
 
 @dataclass(frozen=True)
-class Medium:
-    """A picture or a film, its size in pixels, and the words that go with it."""
+class MediaItem:
+    """A figure or an animation, its size in pixels, its caption and its alternative text."""
 
     source: Path
     address: str
-    """Where it lies in the gallery, relative to its pages."""
+    """Relative to the pages."""
     width: int
     height: int
     title: str
     alt: str
     blocks: Sequence[tuple[int, int, int, int]] = ()
-    """Parts of a film that may be shown alone, one a label: left, top, width, height in pixels."""
+    """Parts of an animation that can be shown alone, one for each label: left, top, width, height in pixels."""
 
     @property
-    def file(self) -> str:
-        return self.source.name
-
-    @property
-    def film(self) -> bool:
+    def animated(self) -> bool:
         return self.source.suffix == ".mp4"
 
     @property
     def poster(self) -> str:
-        """Address of the picture that stands for a film until it plays."""
+        """Address of the still image shown until an animation plays."""
         return self.address.removesuffix(".mp4") + ".webp"
+
+    @property
+    def prefix(self) -> str:
+        """File name up to the number at its end, or nothing if it ends in none."""
+        stem = self.source.stem
+        return stem.rstrip("0123456789") if stem[-1:].isdigit() else ""
 
     @property
     def shown_width(self) -> int:
@@ -77,19 +79,36 @@ class Medium:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Figures or animations of which one is shown at a time, selected by its label."""
+
+    items: Sequence[MediaItem]
+
+    @property
+    def labels(self) -> list[str]:
+        """The titles without the words that all of them begin with."""
+        titles = [item.title for item in self.items]
+        start = commonprefix(titles).rfind(" ") + 1  # noqa: RUF071 (characters are meant, not folders)
+        return [title[start:] for title in titles]
+
+
+@dataclass(frozen=True)
 class RunPage:
-    """All that the gallery shows of a run; a part that does not exist yet is empty."""
+    """Everything that the gallery shows of a run; what does not exist yet is empty."""
 
     key: str
     dataset: str
     model: str
+    """Name for people, as from `model_name`."""
     settings: Mapping[str, Any]
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    pictures: Sequence[Medium] = ()
-    animations: Sequence[Medium] = ()
-    history: History = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    figures: Sequence[MediaItem] = ()
+    animations: Sequence[MediaItem] = ()
+    history: Curves = field(default_factory=dict)
+    discriminator_won_since: int | None = None
+    """Epoch since which the discriminator dominates."""
     frames: Path | None = None
-    """What the trainer kept for the films: the run's thumbnail is taken from the last."""
+    """Snapshots of the training; the thumbnail shows the last."""
     explorer: Explorer | None = None
 
     @property
@@ -100,63 +119,26 @@ class RunPage:
     def thumbnail(self) -> str:
         return f"media/{self.key}/thumbnail.webp"
 
-    @property
-    def lost_since(self) -> int | None:
-        """The epoch since which a discriminator has won for good, if one has."""
-        shares = self.history.get(WON, {}).get("train", [])
-        return discriminator_won_since([{"epoch": epoch, "split": "train", WON: share} for epoch, share in shares])
 
-    @property
-    def yaml(self) -> str:
-        return yaml.dump(
-            dict(self.settings),
-            Dumper=_Settings,
-            default_flow_style=False,
-            sort_keys=False,
-            allow_unicode=True,
-            width=60,
-        )
-
-    @property
-    def series(self) -> list["Series"]:
-        """The pictures, in order; those that differ in a number at the end of their file's name in one series."""
-        found: list[list[Medium]] = []
-        for picture in self.pictures:
-            if found and numbered(picture) and numbered(picture) == numbered(found[-1][0]):
-                found[-1].append(picture)
-            else:
-                found.append([picture])
-        return [Series(media) for media in found]
-
-    @property
-    def films(self) -> list["Series"]:
-        """The animations, in order; those of one label each in one series."""
-        alone = [film for film in self.animations if numbered(film) == LABEL_FILMS]
-        others = [Series([film]) for film in self.animations if film not in alone]
-        return [*others[:1], *([Series(alone)] if alone else []), *others[1:]]
+def model_name(variant: str) -> str:
+    """Name that people give a model: "CVAE" of "cvae", "VAE + IAF" of "vae_iaf"; an unknown one stays as it is."""
+    name = variant.removeprefix("beta_").removesuffix("_iaf")
+    beta, flow = variant.startswith("beta_"), variant.endswith("_iaf")
+    return f"{'beta-' if beta else ''}{MODEL_NAMES.get(name, name)}{' + IAF' if flow else ''}"
 
 
-@dataclass(frozen=True)
-class Series:
-    """Pictures or films of which one is shown at a time, picked by its label."""
-
-    media: Sequence[Medium]
-
-    @property
-    def labels(self) -> list[str]:
-        """What tells the titles apart: what follows the words with which all begin."""
-        titles = [medium.title for medium in self.media]
-        shared = commonprefix(titles).rfind(" ") + 1  # noqa: RUF071 (characters are meant, not folders)
-        return [title[shared:] for title in titles]
+def series(items: Sequence[MediaItem]) -> list[Series]:
+    """Return the items in order; neighbors that differ only in the number at the end of their names are one series."""
+    return [Series(list(group)) for _, group in groupby(items, lambda item: item.prefix or item.source)]
 
 
 def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = False) -> list[RunPage]:
-    """Read what the stages wrote of each run, in the order of `runs`.
+    """Read the outputs of each run, in the order of `runs`.
 
     Args:
         root: the folder that holds `outputs/`.
-        runs: each run's effective settings by its key; "dataset" and "model" are among them.
-        partial: leave out what is not there yet, and a run of which nothing is.
+        runs: every run's effective settings by its key; "dataset" and "variant" among them.
+        partial: leave out what does not exist yet, and a run without any output.
 
     Raises:
         AtlasError: naming the file that is missing and the stage that writes it, or the file that cannot be read.
@@ -164,36 +146,35 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
     outputs = root / "outputs"
     pages = []
     for key, settings in runs.items():
-        metrics = outputs / "metrics" / f"{key}.json"
-        history = outputs / "models" / key / "history.csv"
-        pictures, animations = outputs / "samples" / key, outputs / "animations" / key
-        frames = outputs / "models" / key / "frames.npz"
-        networks = outputs / "onnx" / key
         stages = {
-            metrics: f"evaluate@{key}",
-            history: f"train@{key}",
-            pictures: f"sample@{key}",
-            animations: f"animate@{key}",
-            networks: "export",
+            outputs / "metrics" / f"{key}.json": f"evaluate@{key}",
+            outputs / "models" / key / "history.csv": f"train@{key}",
+            outputs / "samples" / key: f"sample@{key}",
+            outputs / "animations" / key: f"animate@{key}",
+            outputs / "onnx" / key: "export",
         }
-        there = [path for path in stages if path.exists()]
-        if partial and not there:
-            continue
         if not partial:
             for path, stage in stages.items():
                 require(path, stage)
-        explorer = gallery_explorer.read(networks) if networks in there else None
-        shown = _media(pictures, f"sample@{key}") if pictures in there else []
+        elif not any(path.exists() for path in stages):
+            continue
+        metrics, history, samples, animations, networks = (path if path.exists() else None for path in stages)
+        frames = outputs / "models" / key / "frames.npz"
+        explorer = gallery_explorer.read(networks) if networks else None
+        figures = _media(samples, f"sample@{key}") if samples else []
+        rows = read_history(history, f"train@{key}") if history else []
+        terms, won_since = _history(rows, history)
         pages.append(
             RunPage(
                 key=key,
                 dataset=str(settings["dataset"]),
-                model=str(settings["model"]),
+                model=model_name(str(settings["variant"])),
                 settings=settings,
-                numbers=_numbers(metrics) if metrics in there else {},
-                pictures=[picture for picture in shown if not (explorer and numbered(picture) == LABEL_MAPS)],
-                animations=_films(animations, f"animate@{key}") if animations in there else (),
-                history=_history(history) if history in there else {},
+                metrics=_metrics(metrics, f"evaluate@{key}") if metrics else {},
+                figures=[item for item in figures if not (explorer and item.prefix == LABEL_MAPS)],
+                animations=_animations(animations, f"animate@{key}") if animations else (),
+                history=terms,
+                discriminator_won_since=won_since,
                 frames=frames if frames.exists() else None,
                 explorer=explorer,
             )
@@ -211,65 +192,64 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
     """
     judges = {}
     for dataset in dict.fromkeys(datasets):
-        path = root / "outputs" / "judges" / dataset / "judge.json"
+        path, stage = root / "outputs" / "judges" / dataset / "judge.json", f"train_judge@{dataset}"
         if partial and not path.exists():
             continue
-        judges[dataset] = read_json(require(path, f"train_judge@{dataset}"), dict)
+        judges[dataset] = read(path, stage, dict)
         if not is_number(judges[dataset].get("test_accuracy")):
-            raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro train_judge@{dataset}`")
+            raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro {stage}`")
     return judges
 
 
-def collect_sheets(root: Path, partial: bool = False) -> list[Medium]:
-    """Read the pictures of several runs that stage side_by_side drew.
+def read(path: Path, stage: str, kind: type) -> Any:
+    """Read a JSON file that `stage` wrote and that holds a `kind`.
 
     Raises:
-        AtlasError: naming the file that is missing or cannot be read.
+        AtlasError: if it is missing, damaged or holds something else.
     """
-    folder = root / "outputs" / "side_by_side"
-    return [] if partial and not folder.exists() else _media(require(folder, "side_by_side"), "side_by_side")
+    content = read_json(path, stage)
+    if not isinstance(content, kind):
+        raise AtlasError(f"{path}: found a {type(content).__name__}; wanted a {kind.__name__}")
+    return content
 
 
-def numbered(picture: Medium) -> str:
-    """Return the file's name up to the number that ends it, or nothing where none does."""
-    stem = Path(picture.file).stem
-    return stem.rstrip("0123456789") if stem[-1:].isdigit() else ""
+def is_number(value: Any) -> bool:
+    """Return whether a value read from JSON is a number (Python counts true and false as numbers, too)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _films(folder: Path, stage: str) -> list[Medium]:
-    films = _media(folder, stage)
-    if not any(film.blocks for film in films):
-        return films
-    return [film for film in films if numbered(film) != LABEL_FILMS]
+def _animations(folder: Path, stage: str) -> list[MediaItem]:
+    items = _media(folder, stage)
+    blocks = any(item.blocks for item in items)
+    return [item for item in items if not (blocks and item.prefix == LABEL_ANIMATIONS)]
 
 
-def _media(folder: Path, stage: str) -> list[Medium]:
-    media = []
-    captions = require(folder / "captions.json", stage)
-    for caption in read_json(captions, list):
-        lacking = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
-        if lacking:
-            raise AtlasError(f"{captions}: an entry lacks '{lacking[0]}'; run `dvc repro {stage}` again")
-        if caption["file"] in LEFT_OUT:
+def _media(folder: Path, stage: str) -> list[MediaItem]:
+    items = []
+    captions = folder / "captions.json"
+    for caption in read(captions, stage, list):
+        missing = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
+        if missing:
+            raise AtlasError(f"{captions}: an entry lacks '{missing[0]}'; run `dvc repro {stage}` again")
+        if caption["file"] in OMITTED:
             continue
         path = require(folder / caption["file"], stage)
-        width, height = _size(path)
-        media.append(
-            Medium(
-                source=path,
-                address=f"media/{folder.name}/{path.with_suffix(SUFFIXES[path.suffix]).name}",
-                width=width,
-                height=height,
+        items.append(
+            MediaItem(
+                path,
+                f"media/{folder.name}/{path.stem}{FORMATS.get(path.suffix)}",
+                *_size(path),
                 title=caption["title"],
                 alt=caption["alt"],
                 blocks=[tuple(block) for block in caption.get("blocks", ())],
             )
         )
-    return media
+    return items
 
 
 def _size(path: Path) -> tuple[int, int]:
-    if path.suffix not in SUFFIXES:
+    """Return width and height of an image or a video in pixels."""
+    if path.suffix not in FORMATS:
         raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
     try:
         if path.suffix == ".png":
@@ -284,45 +264,17 @@ def _size(path: Path) -> tuple[int, int]:
         raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
 
 
-def read_json(path: Path, kind: type) -> Any:
-    """Read a JSON file that holds a `kind`.
-
-    Raises:
-        AtlasError: if it does not.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AtlasError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, kind):
-        raise AtlasError(f"{path}: found a {type(content).__name__}; wanted a {kind.__name__}")
-    return content
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value read from JSON is a number (Python calls true and false numbers, too)."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _numbers(path: Path) -> dict[str, float]:
-    numbers = {name: value for name, value in read_json(path, dict).items() if value is not None}
-    for name, value in numbers.items():
+def _metrics(path: Path, stage: str) -> dict[str, float]:
+    metrics = {name: value for name, value in read(path, stage, dict).items() if value is not None}
+    for name, value in metrics.items():
         if not is_number(value):
             raise AtlasError(f"{path}: '{name}' is {value!r:.40}; wanted a number")
-    return numbers
+    return metrics
 
 
-def _history(path: Path) -> History:
-    """Return term -> split -> points (epoch, value); an empty cell gives no point."""
-    history: History = {}
+def _history(rows: Sequence[Mapping[str, str]], path: Path | None) -> tuple[Curves, int | None]:
+    """Return the curves of a history by epoch, and since when the discriminator dominates."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                epoch, split = float(row.pop("epoch")), row.pop("split")
-                row.pop("step")
-                for term, value in row.items():
-                    if value:
-                        history.setdefault(term, {}).setdefault(split, []).append((epoch, float(value)))
+        return curves(rows), discriminator_won_since(rows)
     except (KeyError, TypeError, ValueError) as error:
         raise AtlasError(f"{path} is not a history of epochs: {error!r}") from None
-    return history

@@ -1,93 +1,53 @@
-"""Every run's numbers, pictures and films as a folder of HTML pages that need no server and no network.
+"""Pages of the gallery: every run's metrics, figures and animations as HTML that needs no server and no network.
 
-`index.html` sets the runs side by side, `<run>.html` shows one; `media/` and `assets/` hold what they show and share.
-Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
+`index.html` compares the runs, `<run>.html` shows one; `media/` and `assets/` hold what they show and share. Addresses
+are relative, so the folder may be moved, mailed or unpacked anywhere.
 """
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 
 from atlas.core.files import atomic_dir
-from atlas.gallery.claims import Claim, grouped, verdicts
-from atlas.gallery.curves import panels
+from atlas.gallery.claims import Claim, format_number, grouped
+from atlas.gallery.curves import HEIGHT, WIDTH, panels
 from atlas.gallery.explorer import write_explorer, write_runtime
 from atlas.gallery.media import copy_media
-from atlas.gallery.outputs import Medium, RunPage, is_number, numbered
+from atlas.gallery.outputs import MediaItem, RunPage, is_number, series
+from atlas.metrics.registry import SUFFIXES, Metric
 
-PAGES = Path(__file__).parent / "pages"
-"""Templates of the pages, and the styles and scripts that they share."""
-
-COLOURS = 8
+ROOM = Path(__file__).parent
+COLORS = 8
 """Of the palette in gallery.css, --c0 to --c7."""
-
-HEADLINE = ("nelbo", "bits_per_dim", "reconstruction_mse", "frechet", "label_accuracy", "sharpness")
-"""The measures that the table shows at first; a switch shows them all."""
-
-RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-SIDE = ("_n", "_low", "_high", "_k")
-"""Endings of what stands beside a measure: its sample size, the ends of its interval, its samples an image."""
-
-
-class MeasureInfo(Protocol):
-    """What the page says of a measure; `atlas.metrics.registry.Metric` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def better(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def digits(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Unlisted:
-    """Stands in for a measure that a run reports and the catalogue does not know, so that no number is lost."""
-
-    name: str
-    title: str
-    unit: str = ""
-    better: str = ""
-    description: str = "Not in the catalogue of measures."
-    digits: int = 4
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run's value of a measure as the page shows it."""
+    """A run's value of a metric as text."""
 
-    measure: MeasureInfo
     value: float
     text: str
-    interval: str
-    size: str
+    note: str
+    """Its 95 % interval and its number of images, where they are known."""
     best: bool
-
-    @property
-    def note(self) -> str:
-        return ", ".join(part for part in (self.interval and f"interval {self.interval}", self.size) if part)
+    """Among the runs on its data set."""
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The same kind of picture or film, of every run that has it."""
+class Comparison:
+    """The same figure or animation of every run that has it."""
 
     name: str
     title: str
     """Empty where the runs' titles differ."""
-    items: list[tuple[RunPage, Medium]]
+    items: list[tuple[RunPage, MediaItem]]
 
 
 def build(
@@ -95,11 +55,10 @@ def build(
     runs: list[RunPage],
     judges: dict[str, dict[str, Any]],
     claims: list[Claim],
-    catalogue: Sequence[MeasureInfo],
+    registry: Sequence[Metric],
     scale: str,
     seed: int,
     runtime: Mapping[str, bytes] | None = None,
-    sheets: Sequence[Medium] = (),
 ) -> None:
     """Write the folder, whole or not at all; the same inputs give the same bytes.
 
@@ -108,163 +67,151 @@ def build(
         runs: in the order to be shown.
         judges: each data set's judge.json.
         claims: in the order to be shown.
-        catalogue: the measures, in the order of the table's columns; one that no run has is left out.
+        registry: the metrics, in the order of the table's columns; one that no run has is omitted.
         scale: as in params.yaml.
         seed: as in params.yaml.
-        runtime: the files of ONNX Runtime Web, "script", "module" and "binary"; without it the explorers show maps
-            that were drawn beforehand.
-        sheets: pictures of several runs, for the front page.
+        runtime: the files of ONNX Runtime Web, as `onnx_runtime.fetch` returns them; without it the explorers show
+            maps that were drawn beforehand.
 
     Raises:
         AtlasError: if something that the pages show cannot be read.
     """
     datasets = list(dict.fromkeys(run.dataset for run in runs))
-    measures = _columns(runs, catalogue)
+    metrics = _columns(runs, registry)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGES),
+        loader=jinja2.FileSystemLoader(ROOM / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "measures": measures,
-        "cells": {run.key: {measure.name: _cell(run, measure, runs) for measure in measures} for run in runs},
-        "colours": _colours(runs),
-        "keyed": {run.key: run for run in runs},
+        "metrics": metrics,
+        "cells": {run.key: {metric.name: _cell(run, metric, runs) for metric in metrics} for run in runs},
+        "colors": _colors(runs),
+        "run_of": {run.key: run for run in runs},
         "scale": scale,
         "seed": seed,
+        "view_box": f"0 0 {WIDTH} {HEIGHT}",
     }
-    with atomic_dir(folder) as aside:
-        copy_media(runs, sheets, aside)
-        _copy_assets(aside / "assets")
-        explorers = {run.key: run.explorer for run in runs if run.explorer}
+    with atomic_dir(folder) as tmp:
+        copy_media(runs, tmp)
+        shutil.copytree(ROOM / "static", tmp / "assets")
+        explorers = [run.explorer for run in runs if run.explorer]
         if explorers and runtime:
-            write_runtime(runtime, aside / "assets")
-        for explorer in explorers.values():
-            write_explorer(explorer, aside, runtime is not None)
-        environment.get_template("index.html.jinja").stream(
+            write_runtime(runtime, tmp / "assets")
+        for explorer in explorers:
+            write_explorer(explorer, tmp, runtime is not None)
+        index = environment.get_template("index.html.jinja").stream(
             runs=runs,
             datasets=datasets,
             models=list(dict.fromkeys(run.model for run in runs)),
             judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
-            facts={dataset: _facts(judge) for dataset, judge in judges.items()},
+            classifier_info={dataset: _classifier_info(judge) for dataset, judge in judges.items()},
             claims=grouped(claims),
-            verdicts=verdicts(claims),
-            titles={measure.name: measure.title for measure in catalogue},
-            headline=_headline(measures),
+            verdicts=dict(Counter(claim.verdict for claim in claims).most_common()),
+            titles={metric.name: metric.title for metric in registry},
+            headline={metric.name for metric in metrics if metric.headline} or {metric.name for metric in metrics},
             curves={
                 dataset: panels({run.key: run.history for run in runs if run.dataset == dataset})
                 for dataset in datasets
             },
-            shelves=_shelves(runs),
-            sheets=sheets,
-        ).dump(str(aside / "index.html"), encoding="utf-8")
+            comparisons=_comparisons(runs),
+        )
+        index.dump(str(tmp / "index.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
             page = template.stream(
                 run=run,
                 before=before,
                 after=after,
+                figures=series(run.figures),
+                animations=series(run.animations),
                 panels=panels({run.key: run.history}),
                 explorer=run.explorer,
                 classes=_classes(run),
                 live=runtime is not None,
             )
-            page.dump(str(aside / run.page), encoding="utf-8")
+            page.dump(str(tmp / run.page), encoding="utf-8")
 
 
 def _classes(run: RunPage) -> list[str]:
     """Return the names of the classes where they are known, else numbers."""
     if run.explorer:
         return list(run.explorer.about["classes"])
-    return [str(number) for number in range(max((len(film.blocks) for film in run.animations), default=0))]
+    return [str(number) for number in range(max((len(item.blocks) for item in run.animations), default=0))]
 
 
-def _copy_assets(folder: Path) -> None:
-    folder.mkdir()
-    for source in (*PAGES.glob("*.css"), *PAGES.glob("*.js")):
-        shutil.copyfile(source, folder / source.name)
+def _columns(runs: list[RunPage], registry: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that a run has; those that the registry does not know come last."""
+    reported = dict.fromkeys(name for run in runs for name in run.metrics)
+    known = {metric.name for metric in registry} | {name + suffix for name in reported for suffix in SUFFIXES}
+    unknown = [name for name in reported if name not in known]
+    others = [Metric(name, name, "", "", "Not in the registry of metrics.", 4) for name in unknown]
+    return [metric for metric in registry if metric.name in reported] + others
 
 
-def _headline(measures: list[MeasureInfo]) -> set[str]:
-    """Return the names of the measures to show at first: all of them where none is known to be a headline."""
-    names = {measure.name for measure in measures}
-    return names & set(HEADLINE) or names
-
-
-def _columns(runs: list[RunPage], catalogue: Sequence[MeasureInfo]) -> list[MeasureInfo]:
-    reported = dict.fromkeys(name for run in runs for name in run.numbers)
-    known: list[MeasureInfo] = [measure for measure in catalogue if measure.name in reported]
-    names = {measure.name for measure in catalogue}
-    beside = {name + side for name in reported for side in SIDE}
-    return known + [Unlisted(name, name) for name in reported if name not in names and name not in beside]
-
-
-def _cell(run: RunPage, measure: MeasureInfo, runs: list[RunPage]) -> Cell | None:
-    """Return None where the measure does not apply to the run."""
-    value = run.numbers.get(measure.name)
+def _cell(run: RunPage, metric: Metric, runs: list[RunPage]) -> Cell | None:
+    """Return None where the metric does not apply to the run."""
+    value = run.metrics.get(metric.name)
     if value is None:
         return None
-    size, low, high, _ = (run.numbers.get(measure.name + side) for side in SIDE)
-    rivals = [
-        other.numbers[measure.name] for other in runs if other.dataset == run.dataset and measure.name in other.numbers
-    ]
-    rivals = [rival for rival in rivals if math.isfinite(rival)]
-    goal = {"lower": min, "higher": max}.get(measure.better)
+    low, high, size = (run.metrics.get(metric.name + suffix) for suffix in ("_low", "_high", "_n"))
+    notes = []
+    if low is not None and high is not None:
+        notes.append(f"interval {_fixed(low, metric.digits)} to {_fixed(high, metric.digits)}")
+    if size is not None:
+        notes.append(f"n = {size:,.0f}")
+    values = [other.metrics.get(metric.name, math.nan) for other in runs if other.dataset == run.dataset]
+    values = [number for number in values if math.isfinite(number)]
+    best = {"lower": min, "higher": max}.get(metric.better)
     return Cell(
-        measure=measure,
         value=value,
-        text=_words(value, measure.digits),
-        interval="" if None in (low, high) else f"{_words(low, measure.digits)} to {_words(high, measure.digits)}",
-        size="" if size is None else f"n = {size:,.0f}",
-        best=goal is not None and len(set(rivals)) > 1 and value == goal(rivals),
+        text=_fixed(value, metric.digits),
+        note=", ".join(notes),
+        best=best is not None and len(set(values)) > 1 and value == best(values),
     )
 
 
-def _words(value: float | None, digits: int) -> str:
+def _fixed(value: float, digits: int) -> str:
     """Return a number with so many digits behind the point, and from a million on as 1.23 x 10^6."""
-    if value is None:
-        return ""
     if not math.isfinite(value) or abs(value) < 1e6:
         return f"{value:.{digits}f}"
-    head, power = f"{value:.2e}".split("e")
-    return f"{head}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(power)).translate(RAISED)}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(SUPERSCRIPT)}"
 
 
-def _colours(runs: list[RunPage]) -> dict[str, int]:
-    """Number the runs of each data set through the palette of the template."""
-    seen: dict[str, int] = {}
-    colours = {}
+def _colors(runs: list[RunPage]) -> dict[str, int]:
+    """Return a number of the palette for each run, different on each data set as long as there are enough."""
+    counts: Counter[str] = Counter()
+    colors = {}
     for run in runs:
-        colours[run.key] = seen.setdefault(run.dataset, 0) % COLOURS
-        seen[run.dataset] += 1
-    return colours
+        colors[run.key] = counts[run.dataset] % COLORS
+        counts[run.dataset] += 1
+    return colors
 
 
-def _shelves(runs: list[RunPage]) -> list[Shelf]:
-    """Gather pictures of one name, and the films of all labels, that two runs or more have."""
-    shelves: dict[str, list[tuple[RunPage, Medium]]] = {}
+def _comparisons(runs: list[RunPage]) -> list[Comparison]:
+    """Group the figures of one name, and the animations of all labels, that two runs or more have."""
+    groups: dict[str, list[tuple[RunPage, MediaItem]]] = {}
     for run in runs:
-        for picture in run.pictures:
-            if not numbered(picture):
-                name = Path(picture.file).stem.replace("_", " ")
-                shelves.setdefault(name, []).append((run, picture))
-    shelves["training"] = [(run, run.animations[0]) for run in runs if run.animations]
-    drifts = [(run, film) for run in runs for film in run.animations[1:] if not numbered(film)]
-    shelves["codes in training"] = drifts
-    found = []
-    for name, items in shelves.items():
-        titles = {medium.title for _, medium in items}
+        for item in run.figures:
+            if not item.prefix:
+                groups.setdefault(item.source.stem.replace("_", " "), []).append((run, item))
+    groups["training"] = [(run, run.animations[0]) for run in runs if run.animations]
+    groups["codes in training"] = [(run, item) for run in runs for item in run.animations[1:] if not item.prefix]
+    comparisons = []
+    for name, items in groups.items():
+        titles = {item.title for _, item in items}
         if len(items) > 1:
-            found.append(Shelf(name, titles.pop() if len(titles) == 1 else "", items))
-    return found
+            comparisons.append(Comparison(name, titles.pop() if len(titles) == 1 else "", items))
+    return comparisons
 
 
-def _facts(judge: dict[str, Any]) -> dict[str, str]:
-    """Return the judge's numbers other than its test accuracy."""
+def _classifier_info(judge: dict[str, Any]) -> dict[str, str]:
+    """Return the numbers of a judge.json other than the test accuracy, as text."""
     return {
-        name.replace("_", " "): f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        name.replace("_", " "): format_number(value)
         for name, value in judge.items()
         if name != "test_accuracy" and is_number(value)
     }

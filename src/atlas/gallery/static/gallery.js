@@ -1,34 +1,34 @@
-// What pages of the gallery do beyond showing: films in view play, filters, choices, the sorting of the table.
+// Behavior of the gallery's pages: animations in view play, filters, choices, sorting of the table.
 "use strict";
 const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
-// A film plays while it is in view, unless its reader stopped it or wants no motion.
-const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+// An animation plays while it is in view, unless the reader stopped it or prefers no motion.
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const playing = new Set();
-const seen = new IntersectionObserver((entries) => {
+const inView = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
-    // Of a film of which a part is shown, most lies out of sight: its frame counts.
-    const film = target.querySelector("video") ?? target;
-    if (isIntersecting && !still && !film.dataset.stopped) {
-      playing.add(film);
-      film.play().catch(() => {});
+    // Of a cropped video most lies out of sight: its frame counts.
+    const video = target.querySelector("video") ?? target;
+    if (isIntersecting && !reducedMotion && !video.dataset.stopped) {
+      playing.add(video);
+      video.play().catch(() => {});
     } else if (!isIntersecting) {
-      playing.delete(film);
-      film.pause();
+      playing.delete(video);
+      video.pause();
     }
   }
 }, { threshold: 0.3 });
-for (const film of all("video")) {
-  film.addEventListener("pause", () => { if (playing.has(film)) film.dataset.stopped = "yes"; });
-  film.addEventListener("play", () => { playing.add(film); delete film.dataset.stopped; });
+for (const video of all("video")) {
+  video.addEventListener("pause", () => { if (playing.has(video)) video.dataset.stopped = "yes"; });
+  video.addEventListener("play", () => { playing.add(video); delete video.dataset.stopped; });
+  inView.observe(video.closest(".part") ?? video);
 }
-for (const film of all("video")) seen.observe(film.closest(".part") ?? film);
 
-// Filters: nothing picked means everything.
+// Filters: nothing selected means everything.
 const filters = document.getElementById("filters");
 filters?.addEventListener("change", () => {
-  const picked = new FormData(filters);
-  const wanted = (name, value) => !picked.has(name) || picked.getAll(name).includes(value);
+  const selected = new FormData(filters);
+  const wanted = (name, value) => !selected.has(name) || selected.getAll(name).includes(value);
   for (const part of all("[data-run]")) {
     part.toggleAttribute("hidden", !(wanted("dataset", part.dataset.dataset) && wanted("model", part.dataset.model)));
   }
@@ -40,45 +40,44 @@ filters?.addEventListener("change", () => {
   for (const count of all(".count")) count.textContent = shown === rows.length ? `All ${shown} runs` : `${shown} of ${rows.length} runs`;
 });
 
-// One of several: labels of a film, kinds of pictures.
+// One of several: labels of an animation, kinds of figures.
 for (const choice of all("[data-choice]")) {
   choice.addEventListener("change", ({ target }) => {
     for (const option of all("[data-option]", choice)) option.hidden = option.dataset.option !== target.value;
   });
 }
 
-// A film whose parts may be shown alone: the chosen one is enlarged; its controls are out of sight then, so a button
-// stands in for them.
-for (const card of all("[data-film]")) {
-  const film = card.querySelector("video"), part = card.querySelector(".part"), button = card.querySelector("button");
-  const [width, height] = card.dataset.film.split(" ").map(Number);
+// Crop of an animation to one label's part, enlarged; its controls are out of sight then, so a button replaces them.
+for (const card of all("[data-crop]")) {
+  const video = card.querySelector("video"), part = card.querySelector(".part"), button = card.querySelector("button");
+  const [width, height] = card.dataset.crop.split(" ").map(Number);
   const caption = card.querySelector("figcaption"), whole = caption.textContent;
   card.addEventListener("change", ({ target }) => {
     const alone = target.value !== "";
     const [left, top, across, down] = alone ? target.value.split(" ").map(Number) : [0, 0, width, height];
     part.style.cssText = alone ? `aspect-ratio: ${across} / ${down}; max-width: ${3 * across}px` : "";
-    film.style.width = alone ? `${(100 * width) / across}%` : "";
-    film.style.marginLeft = alone ? `${(-100 * left) / across}%` : "";
-    film.style.marginTop = alone ? `${(-100 * top) / across}%` : "";
+    video.style.width = alone ? `${(100 * width) / across}%` : "";
+    video.style.marginLeft = alone ? `${(-100 * left) / across}%` : "";
+    video.style.marginTop = alone ? `${(-100 * top) / across}%` : "";
     part.classList.toggle("alone", alone);
-    film.controls = !alone;
+    video.controls = !alone;
     caption.textContent = alone ? whole.replace("every label", `label ${target.parentElement.textContent}`) : whole;
     button.hidden = !alone;
   });
-  const tell = () => { button.textContent = film.paused ? "Play" : "Pause"; };
-  for (const event of ["play", "pause"]) film.addEventListener(event, tell);
-  button.addEventListener("click", () => { if (film.paused) film.play(); else film.pause(); });
-  tell();
+  const updateButton = () => { button.textContent = video.paused ? "Play" : "Pause"; };
+  for (const event of ["play", "pause"]) video.addEventListener(event, updateButton);
+  button.addEventListener("click", () => { if (video.paused) video.play(); else video.pause(); });
+  updateButton();
 }
 
-// The table: first the better end of a column, then the other; a measure that does not apply always comes last.
+// Sorting: first the better end of a column, then the other; a metric that does not apply always comes last.
 const heads = all(".results thead th");
 heads.forEach((head, column) => {
   head.querySelector("button").addEventListener("click", () => {
     const first = head.dataset.better === "higher" ? "descending" : "ascending";
-    const other = first === "ascending" ? "descending" : "ascending";
-    const direction = head.getAttribute("aria-sort") === first ? other : first;
-    for (const each of heads) each.removeAttribute("aria-sort");
+    const opposite = first === "ascending" ? "descending" : "ascending";
+    const direction = head.getAttribute("aria-sort") === first ? opposite : first;
+    for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", direction);
     const value = (row) => {
       if (head.dataset.sort === "order") return Number(row.dataset.order);
@@ -96,22 +95,22 @@ heads.forEach((head, column) => {
   });
 });
 
-// Curves: a run's name brings out its lines.
+// Curves: pointing at a run's name highlights its lines.
 for (const name of all(".legend li")) {
   const block = name.closest(".by-dataset");
-  const emphasise = (on) => {
+  const emphasize = (on) => {
     block.toggleAttribute("data-emphasis", on);
     for (const line of all("svg g[data-run]", block)) line.classList.toggle("emphasis", on && line.dataset.run === name.dataset.run);
   };
-  for (const event of ["pointerenter", "focusin"]) name.addEventListener(event, () => emphasise(true));
-  for (const event of ["pointerleave", "focusout"]) name.addEventListener(event, () => emphasise(false));
+  for (const event of ["pointerenter", "focusin"]) name.addEventListener(event, () => emphasize(true));
+  for (const event of ["pointerleave", "focusout"]) name.addEventListener(event, () => emphasize(false));
 }
 
 document.getElementById("columns")?.addEventListener("change", ({ target }) => {
   document.querySelector(".results").classList.toggle("all", target.checked);
 });
 
-// A picture in its own pixels; without this script its link shows it.
+// A figure in its own pixels; without this script its link shows it.
 const zoom = document.getElementById("zoom");
 for (const link of all(".zoom")) {
   link.addEventListener("click", (event) => {
@@ -129,7 +128,7 @@ for (const link of all(".zoom")) {
 }
 zoom.addEventListener("click", (event) => { if (event.target === zoom) zoom.close(); });
 
-// The column of contents: closed on a narrow screen, and it marks where the reader is.
+// Table of contents: closed on a narrow screen; it marks the section in view.
 const menu = document.querySelector(".menu details");
 if (menu) {
   const narrow = matchMedia("(max-width: 62rem)");
