@@ -1,115 +1,127 @@
-"""Trained networks as ONNX: what runs them elsewhere, such as a browser, needs neither this code nor PyTorch."""
+"""ONNX export of trained networks: a browser, or anything else, runs them without this code and without PyTorch."""
 
-import copy
 import logging
-import math
 import warnings
 
+import numpy as np
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Model
 
-PARTS = ("decoder", "encoder")
-
-NEAR = 6e-5
-"""How far rounded weights may move an output of a part: what is left to 1e-4 is for another machine's arithmetic."""
-BITS = range(11, 22)
-"""Binary digits below a tensor's typical weight that are tried, the fewest first."""
-SMALL, MORE = 0.05, 4
-"""A tensor with less than this share of a network's weights keeps so many digits more: they cost next to nothing."""
+NETWORKS = {"decoder": "decode", "encoder": "encode"}
+"""Networks that are exported, and the model's method that each of them is."""
+MAX_ERROR = 6e-5
+"""How far 16-bit weights may move an output from PyTorch's; what is left to 1e-4 is for another machine's arithmetic."""
+MIN_SIZES = (1 << 10, 1 << 14, 1 << 18)
+"""Weights of a tensor from which it is stored in 16 bits; the first that keeps to `MAX_ERROR` is taken."""
 
 
-class _Decoder(nn.Module):
-    def __init__(self, model: Model) -> None:
+class _Network(nn.Module):
+    def __init__(self, model: Model, method: str) -> None:
         super().__init__()
         self.model = model
+        self.method = method
 
-    def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
-        return self.model.decode(codes, labels)
-
-
-class _Encoder(nn.Module):
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.model.encode(images, labels)
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        return getattr(self.model, self.method)(inputs, labels)
 
 
-def export(model: Model, part: str) -> bytes:
-    """Return `part` of a model as one ONNX file, its weights inside; the same model gives the same bytes.
+def export_network(model: Model, network: str) -> bytes:
+    """Return a network of a model as one ONNX file, its weights inside; the same model gives the same bytes.
 
         decoder   codes float32 [N, d], labels int64 [N]            ->  images float32 [N, C, H, W] in [0, 1]
         encoder   images float32 [N, C, H, W], labels int64 [N]     ->  codes float32 [N, d]
 
-    N is free. Labels are an input of every network, which one that is shown none ignores.
+    N is free. Labels are an input of every network; that of an unconditional model ignores them.
 
     Raises:
-        ValueError: if there is no such part.
+        ValueError: if there is no such network.
     """
-    if part not in PARTS:
-        raise ValueError(f"part: found {part!r}; allowed: {', '.join(PARTS)}")
+    if network not in NETWORKS:
+        raise ValueError(f"network: found {network!r}; allowed: {', '.join(NETWORKS)}")
     codes, images = torch.zeros(2, model.latent_dim), torch.zeros(2, *model.shape)
-    network, first, names = {
-        "decoder": (_Decoder, codes, ("codes", "images")),
-        "encoder": (_Encoder, images, ("images", "codes")),
-    }[part]
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    inputs, names = (codes, ("codes", "images")) if network == "decoder" else (images, ("images", "codes"))
+    batch = torch.export.Dim("batch")
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # That both inputs share their free dimension is meant.
             warnings.filterwarnings("ignore", message=r"(?s).*will not be used, since it shares")
             program = torch.onnx.export(
-                network(model).eval(),
-                (first, torch.zeros(2, dtype=torch.int64)),
+                _Network(model, NETWORKS[network]).eval(),
+                (inputs, torch.zeros(2, dtype=torch.int64)),
                 input_names=[names[0], "labels"],
                 output_names=[names[1]],
-                dynamic_shapes=({0: torch.export.Dim("batch")}, {0: torch.export.Dim("batch")}),
+                dynamic_shapes=({0: batch}, {0: batch}),
                 dynamo=True,
                 verbose=False,
             )
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        logger.setLevel(level)
     assert program is not None
-    return _without_notes(program.model_proto).SerializeToString(deterministic=True)
+    proto = program.model_proto
+    graph = proto.graph
+    # The exporter notes where in which file each node came from, which differs between machines.
+    for part in (proto, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return proto.SerializeToString(deterministic=True)
 
 
-def _without_notes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the exporter's notes of where in which file each node came from: they differ between machines."""
-    for noted in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer):
-        noted.ClearField("metadata_props")
-        noted.ClearField("doc_string")
-    for described in (*proto.graph.input, *proto.graph.output):
-        described.ClearField("metadata_props")
-    return proto
+def quantize_weights(network: bytes, min_size: int) -> bytes:
+    """Return an ONNX file whose tensors of `min_size` weights or more are int16, with one float32 scale for each row along axis 0.
+
+    A Cast and a Mul bring them back to float32, which a runtime does once, when it loads the network. The error of a
+    weight is at most 1/65534 of the largest in its row: smaller than that of float16, which has 11 bits for all sizes.
+    """
+    proto = onnx.load_from_string(network)
+    nodes: list[onnx.NodeProto] = []
+    for tensor in list(proto.graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < min_size:
+            continue
+        weights = onnx.numpy_helper.to_array(tensor)
+        largest = np.abs(weights).max(tuple(range(1, weights.ndim)), keepdims=True)
+        scale = np.where(largest > 0, largest / np.float32(32767), np.float32(1))
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array((weights / scale).round().astype(np.int16), f"{name}_int16"))
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}_scale"))
+        nodes += [
+            onnx.helper.make_node("Cast", [f"{name}_int16"], [f"{name}_float"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Mul", [f"{name}_float", f"{name}_scale"], [name]),
+        ]
+    nodes += proto.graph.node
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return proto.SerializeToString(deterministic=True)
+
+
+def run_network(network: bytes, inputs: Tensor, labels: Tensor) -> np.ndarray:
+    """Return the output of an ONNX file, as ONNX Runtime computes it on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    feeds = dict(zip(("inputs", "labels"), (inputs.numpy(), labels.numpy()), strict=True))
+    names = [node.name for node in session.get_inputs()]
+    # The exporter drops an input that a network ignores.
+    return session.run(None, {name: feeds["labels" if name == "labels" else "inputs"] for name in names})[0]
 
 
 @torch.no_grad()
-def slim(model: Model, part: str, given: Tensor, labels: Tensor) -> Model:
-    """Return a copy whose weights are rounded as far as `part`'s outputs for what it is given move by at most `NEAR`.
-
-    Each tensor's weights become multiples of a power of two, so that files compress to half their size. Sums of such
-    numbers are such numbers: what the exporter computes beforehand keeps it so. Where more digits than `BITS` would be
-    needed, the model itself is returned.
+def export_small(model: Model, network: str, inputs: Tensor, labels: Tensor) -> bytes:
+    """Return `export_network` with as many weights quantized as keep its outputs for `inputs` within `MAX_ERROR`.
 
     Args:
-        given: codes [N, d] for the decoder, images [N, C, H, W] for the encoder; labels: [N].
+        inputs: codes [N, d] for the decoder, images [N, C, H, W] for the encoder; labels: [N].
     """
-    exact = getattr(model, part.removesuffix("r"))(given, labels)
-    for bits in BITS:
-        rounded = copy.deepcopy(model).eval()
-        whole = sum(weights.numel() for weights in rounded.parameters())
-        for weights in rounded.parameters():
-            kept = bits + (MORE if weights.numel() < SMALL * whole else 0)
-            size = float(weights.square().mean().sqrt())
-            if size > 0:
-                step = 2.0 ** (math.floor(math.log2(size)) - kept)
-                # Plus zero: of what is rounded away no sign stays.
-                weights.copy_((weights / step).round() * step + 0.0)
-        if float((getattr(rounded, part.removesuffix("r"))(given, labels) - exact).abs().max()) <= NEAR:
-            return rounded
-    return model
+    exact = export_network(model, network)
+    outputs = getattr(model, NETWORKS[network])(inputs, labels).numpy()
+    for min_size in MIN_SIZES:
+        small = quantize_weights(exact, min_size)
+        if np.abs(run_network(small, inputs, labels) - outputs).max() <= MAX_ERROR:
+            return small
+    return exact

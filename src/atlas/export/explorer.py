@@ -1,0 +1,125 @@
+"""Latent explorer: a run's networks as ONNX files, their description, test images and a map drawn beforehand."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from atlas.core.datasets import Split, to_unit
+from atlas.core.files import atomic_write, write_json
+from atlas.core.latent import decode_uint8, encode_dataset, map_codes
+from atlas.core.model import Model, load_model
+from atlas.export.onnx import NETWORKS, export_small
+from atlas.plotting.canvas import grid
+
+IMAGES_PER_LABEL = 2
+"""Test images of each label that go with the networks."""
+STATISTICS_IMAGES = 2000
+"""Test images whose codes give their mean and standard deviation."""
+CALIBRATION_IMAGES = 1000
+"""Test images, and as many codes drawn from the explorer's range, on which quantized networks are checked."""
+SIDE = 11
+"""Images along a side of the map that is drawn beforehand."""
+MAP_QUALITY = 80
+"""Of WebP, to 100."""
+REACH = 2.5
+"""How far the map goes each way from the center, in standard deviations of the codes."""
+
+
+def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
+    """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
+
+    Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
+    there is no prior. `order` lists the dimensions, those first whose codes vary most between test images.
+    """
+    size = model.latent_dim
+    mean, std = torch.zeros(size), torch.ones(size)
+    order = list(range(size))
+    images = []
+    if model.can("encode"):
+        codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
+        mean, std = codes.mean(0), codes.std(0)
+        order = std.argsort(descending=True, stable=True).tolist()
+        for label in range(len(classes)):
+            for index in torch.nonzero(test.labels == label)[:IMAGES_PER_LABEL, 0]:
+                pixels = base64.b64encode(test.images[index].numpy().tobytes()).decode("ascii")
+                images.append({"label": label, "pixels": pixels})
+    return {
+        "shape": list(model.shape),
+        "classes": classes,
+        "conditional": model.conditional,
+        "latent_dim": size,
+        "mean": _rounded(mean),
+        "std": _rounded(std),
+        "center": _rounded(torch.zeros(size) if model.has_prior else mean),
+        "spread": _rounded(torch.ones(size) if model.has_prior else std),
+        "order": order,
+        "side": SIDE,
+        "reach": REACH,
+        "images": images,
+    }
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]
+
+
+def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) -> tuple[Tensor, Tensor]:
+    """Return inputs of a network and labels: test images; for the decoder their codes, and codes drawn at random."""
+    images, labels = to_unit(test.images[:CALIBRATION_IMAGES]), test.labels[:CALIBRATION_IMAGES]
+    if network == "encoder":
+        return images, labels
+    noise = torch.randn(CALIBRATION_IMAGES, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    codes = torch.tensor(metadata["center"]) + torch.tensor(metadata["spread"]) * noise
+    all_labels = torch.arange(CALIBRATION_IMAGES) % model.num_classes
+    if not model.can("encode"):
+        return codes, all_labels
+    return torch.cat([codes, encode_dataset(model, images, labels)]), torch.cat([all_labels, labels])
+
+
+def draw_map(model: Model, metadata: dict) -> np.ndarray:
+    """Return the map of the first two dimensions in `order` as uint8 [labels * side * H, side * W, 3].
+
+    One block for each label. Within it the first dimension rises to the right, the second upwards; all others are at
+    the center.
+    """
+    axes = metadata["order"][:2]
+    center, spread = torch.tensor(metadata["center"]), torch.tensor(metadata["spread"])
+    steps = torch.linspace(-REACH, REACH, SIDE)
+    codes = center.repeat(SIDE * SIDE, 1)
+    codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
+    labels = range(len(metadata["classes"]) if model.conditional else 1)
+    images = np.stack([decode_uint8(model, codes, label, torch.device("cpu")) for label in labels])
+    return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
+
+
+def export_run(source: Path, test: Split, folder: Path) -> str:
+    """Write a run's networks, their description and the drawn map into an empty folder; return a line about it.
+
+    Args:
+        source: the folder that stage train wrote.
+
+    Raises:
+        AtlasError: if the trained model is missing or damaged.
+    """
+    # On the CPU whatever the machine: the same bytes everywhere, and small networks.
+    model, classes = load_model(source, torch.device("cpu"))
+    return write_explorer_files(model, classes, test, folder)
+
+
+def write_explorer_files(model: Model, classes: list[str], test: Split, folder: Path) -> str:
+    """Write what `export_run` does, of a model in evaluation mode."""
+    metadata = explorer_metadata(model, classes, test)
+    write_json(folder / "explorer.json", metadata)
+    with atomic_write(folder / "map.webp") as tmp:
+        # Lossily: the map stands in for the network, or for a moment until it runs.
+        Image.fromarray(draw_map(model, metadata)).save(tmp, quality=MAP_QUALITY, method=4)
+    networks = [network for network, method in NETWORKS.items() if model.can(method)]
+    for network in networks:
+        content = export_small(model, network, *calibration_inputs(model, network, metadata, test))
+        (folder / f"{network}.onnx").write_bytes(content)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return f"{' and '.join(networks)}, {size / 1e6:.1f} MB"
