@@ -1,5 +1,10 @@
-"""The latent explorer's files: a run's networks and the runtime that they need, as scripts that a page can load."""
+"""Latent explorer's files in the gallery: a run's networks and the runtime that they need, as scripts of a page.
 
+A page that is opened from disk can load other files as scripts, but not as bytes, so what is binary is base64 of gzip.
+"""
+
+import base64
+import gzip
 import json
 import shutil
 from collections.abc import Mapping
@@ -7,18 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from atlas.core.files import AtlasError, read_json, require
 
-from atlas.core.files import AtlasError
-from atlas.core.files import require
-from atlas.gallery.packing import pack, pack_network, write_script
-
-KEYS = ("shape", "classes", "conditional", "latent_dim", "centre", "spread", "order", "side", "reach", "images")
+KEYS = ("shape", "classes", "conditional", "latent_dim", "center", "spread", "order", "side", "reach", "images")
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """A run's exported networks; what `explorer.json` holds is described where it is written, in stage export."""
+    """A run's exported networks. `atlas.export.explorer.explorer_metadata` says what `about`, explorer.json, holds."""
 
     run: str
     folder: Path
@@ -55,16 +56,13 @@ def read(folder: Path) -> Explorer:
     Raises:
         AtlasError: naming the file that is missing or cannot be read.
     """
-    path = require(folder / "explorer.json", "export")
+    path = folder / "explorer.json"
+    about = read_json(path, "export")
     require(folder / "decoder.onnx", "export")
     require(folder / "map.webp", "export")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AtlasError(f"{path} is not JSON: {error}") from None
-    lacking = [key for key in KEYS if not isinstance(about, dict) or key not in about]
-    if lacking:
-        raise AtlasError(f"{path} lacks '{lacking[0]}'; run `dvc repro export` again")
+    missing = [key for key in KEYS if not isinstance(about, dict) or key not in about]
+    if missing:
+        raise AtlasError(f"{path} lacks '{missing[0]}'; run `dvc repro --force export`")
     return Explorer(folder.name, folder, about)
 
 
@@ -74,19 +72,23 @@ def write_explorer(explorer: Explorer, gallery: Path, live: bool) -> None:
     picture.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(explorer.folder / "map.webp", picture)
     if live:
-        parts = [path for part in ("decoder", "encoder") if (path := explorer.folder / f"{part}.onnx").exists()]
-        content = {path.stem: _packed(path) for path in parts}
-        write_script(gallery / explorer.script, "atlasNetworks", {**content, "images": explorer.about["images"]})
-
-
-def _packed(path: Path) -> dict[str, Any]:
-    try:
-        return pack_network(path.read_bytes())
-    except DecodeError:
-        raise AtlasError(f"{path} is no ONNX network; run `dvc repro export` again") from None
+        networks = {path.stem: _base64(path.read_bytes()) for path in sorted(explorer.folder.glob("*.onnx"))}
+        _write_script(gallery / explorer.script, "atlasNetworks", networks | {"images": explorer.about["images"]})
 
 
 def write_runtime(runtime: Mapping[str, bytes], assets: Path) -> None:
-    """Write ONNX Runtime Web: its script as it is, its WebAssembly and the module that starts it packed."""
+    """Write ONNX Runtime Web: its script as it is, its WebAssembly and the module that starts it as base64."""
     (assets / "ort.wasm.min.js").write_bytes(runtime["script"])
-    write_script(assets / "ort-binary.js", "atlasRuntime", {name: pack(runtime[name]) for name in ("module", "binary")})
+    content = {name: _base64(runtime[name]) for name in ("module", "binary")}
+    _write_script(assets / "ort-binary.js", "atlasRuntime", content)
+
+
+def _base64(content: bytes) -> str:
+    """Return base64 of gzip of the content; the same content gives the same text."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
+
+
+def _write_script(path: Path, variable: str, content: Mapping[str, Any]) -> None:
+    """Write a script that sets a global variable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"globalThis.{variable} = {json.dumps(content)};\n", encoding="ascii")

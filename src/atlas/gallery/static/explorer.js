@@ -11,11 +11,11 @@ const [channels, rows, columns] = explorer.shape;
 const find = (selector) => explorer.part.querySelector(selector);
 const map = find("#map"), picture = find("#picture"), sprite = find("#drawn");
 const limit = (value, least, most) => Math.min(most, Math.max(least, value));
-const low = (i) => explorer.centre[i] - explorer.reach * explorer.spread[i];
-const high = (i) => explorer.centre[i] + explorer.reach * explorer.spread[i];
+const low = (i) => explorer.center[i] - explorer.reach * explorer.spread[i];
+const high = (i) => explorer.center[i] + explorer.reach * explorer.spread[i];
 
 // The state: a code, a label, the two dimensions of the map. `code` is what is shown, also where it lies beyond the map.
-explorer.code = Float32Array.from(explorer.centre);
+explorer.code = Float32Array.from(explorer.center);
 explorer.label = 0;
 explorer.axes = explorer.order.slice(0, 2);
 
@@ -206,47 +206,24 @@ function set(code) {
   draw();
   drawMap();
 }
-find("#centre").addEventListener("click", () => {
+find("#center").addEventListener("click", () => {
   forget();
-  set(explorer.centre);
+  set(explorer.center);
 });
 find("#random").addEventListener("click", () => {
   forget();
   const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  if (explorer.live) set(explorer.centre.map((centre, i) => centre + explorer.spread[i] * normal()));
+  if (explorer.live) set(explorer.center.map((center, i) => center + explorer.spread[i] * normal()));
   else move(Math.random(), Math.random());
 });
 
-// What is binary comes as a string of a character a byte, compressed; test images as base64.
-const letters = new Map([...new TextDecoder("windows-1252").decode(Uint8Array.from({ length: 256 }, (_, i) => i))].map((letter, i) => [letter.charCodeAt(0), i]));
-function bytes(text) {
-  const found = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    found[i] = code < 128 ? code : letters.get(code);
-  }
-  return found;
-}
+// What is binary comes as base64 of gzip; test images as base64.
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 async function unpack(text) {
-  const plain = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(plain).arrayBuffer());
+  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
-async function network({ frame, weights, tensors }) {
-  // The weights lie apart: of each tensor the lowest bytes of all its whole numbers, then the next; even numbers stand
-  // for those from zero up, odd ones for those below.
-  const [content, planes] = [await unpack(frame), await unpack(weights)];
-  const view = new DataView(content.buffer);
-  let start = 0;
-  for (const [place, count, size, step] of tensors) {
-    for (let i = 0; i < count; i++) {
-      let number = 0;
-      for (let plane = size - 1; plane >= 0; plane--) number = 256 * number + planes[start + plane * count + i];
-      view.setFloat32(place + 4 * i, (number % 2 ? -(number + 1) / 2 : number / 2) * step, true);
-    }
-    start += size * count;
-  }
-  return ort.InferenceSession.create(content);
-}
+const network = async (text) => ort.InferenceSession.create(await unpack(text));
 // An image, of the test set or a person's own: its code is found, and that decoded.
 async function look(image, label, words) {
   if (explorer.conditional) {
@@ -264,7 +241,7 @@ async function look(image, label, words) {
 }
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
-    const image = Float32Array.from(atob(pixels), (letter) => letter.charCodeAt(0) / 255);
+    const image = Float32Array.from(bytes(pixels), (value) => value / 255);
     const button = document.createElement("button"), canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [columns, rows];
     button.type = "button";
@@ -325,14 +302,10 @@ for (const event of ["dragover", "drop"]) {
 explorer.part.addEventListener("dragleave", () => explorer.part.classList.remove("over"));
 
 // The start: the drawn map at once; then, unless something is missing, the networks.
-async function load(address) {
-  // A server may say that all scripts are UTF-8, which counts for more than what is said here; from disk nobody does.
-  const type = "text/javascript;charset=windows-1252";
-  const source = location.protocol === "file:" ? address : URL.createObjectURL(new Blob([await (await fetch(address)).arrayBuffer()], { type }));
-  await new Promise((resolve, reject) => {
+function load(address) {
+  return new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.charset = "windows-1252";
-    [script.src, script.onload, script.onerror] = [source, resolve, () => reject(new Error(`${address} cannot be read`))];
+    [script.src, script.onload, script.onerror] = [address, resolve, () => reject(new Error(`${address} cannot be read`))];
     document.head.append(script);
   });
 }
