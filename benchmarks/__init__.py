@@ -1,1 +1,1 @@
-"""How fast the trainer is, beside a plain PyTorch loop of the same model; `make bench`."""
+"""Benchmarks: how fast the trainer is beside a plain PyTorch loop of the same model; `make bench`."""

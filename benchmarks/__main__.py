@@ -1,101 +1,73 @@
-"""Metric parts of the benchmark and write them to results/benchmarks.json; the other parts stay as they are."""
+"""Benchmarks: measure parts and write them to results/benchmarks.json and docs/benchmarks.md; other parts stay."""
 
 import argparse
-import json
+import datetime
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
-from atlas.core import settings as settings_file
 from atlas.core.device import DeviceConfig, device_config
-from atlas.core.files import AtlasError, run_stage
-from atlas.core.files import atomic_write, write_json
-from benchmarks import levers, processes, quality, report, scaling, speed
-from benchmarks.cases import Case, cases, load
-from benchmarks.clock import Pace, Progress
-from benchmarks.records import Benchmarks, Record
+from atlas.core.files import AtlasError, atomic_write, read_json, run_stage, write_json
+from benchmarks import levers, report, speed, startup
+from benchmarks.cases import Case, cases, changed, load_split
+from benchmarks.speed import Pace, Row
 
-PARTS = {
-    "speed": "images a second of our trainer and of a plain PyTorch loop, every model, both data sets",
-    "levers": "what each thing that makes a step fast is worth",
-    "scaling": "cost against batch size, width and data set",
-    "memory": "peak memory of stages of default runs",
-    "startup": "how long commands take to start",
-    "quality": "the same quality as the plain loop, over three seeds",
-    "learning": "time to quality",
-}
-USUAL = ("speed", "levers", "scaling", "memory", "startup")
-TABLES = {"benchmarks.md": report.details, "speed.md": report.readme}
-LEVERED = ("cvae", "cvae_gan")
-SCALED = ("mnist_cvae_8", "mnist_cvae_gan_8")
-COMPARED, EPOCHS = "mnist_cvae_2", 2
-LEARNT = "mnist_cvae_gan_8"
-PACE = Pace(turn=0.1, least=5, most=15, seconds=4.0)
-BRIEF = Pace(turn=0.1, least=3, most=7, seconds=1.5)
-MANY = Pace(turn=0.3, least=9, most=18, seconds=35.0)
-TRIAL = Pace(turn=0.01, least=2, most=2, seconds=1.0)
-NOISE = 320
-"""Images of a trial."""
+PARTS = ("speed", "levers", "startup")
+TARGET, PAGE = Path("results/benchmarks.json"), Path("docs/benchmarks.md")
+SPEED_PACE, LEVER_PACE = Pace(turn=0.1, rounds=5, seconds=4.0), Pace(turn=0.3, rounds=9, seconds=35.0)
+TRIAL_PACE = Pace(turn=0.01, rounds=2, seconds=0.1)
+TRIAL_IMAGES = 320
+LEVER_VARIANTS = ("cvae", "cvae_gan")
 
 
 def main() -> None:
-    options = _options()
-    parts = options.parts or USUAL
-    for part in parts:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none means all")
+    parser.add_argument("--quick", action="store_true", help="a trial in seconds on noise, which writes nothing")
+    options = parser.parse_args()
+    for part in options.parts:
         if part not in PARTS:
             raise AtlasError(f"found part '{part}'; allowed: {', '.join(PARTS)}")
-    target: Path | None = options.output or (None if options.quick else Path("results/benchmarks.json"))
     config = device_config()
-    found = read(target)
-    for part in parts:
-        print(f"{part}: {PARTS[part]}; {config}", flush=True)
-        setattr(found, part, measure(part, config, Progress(part), options.quick, options.models))
-        if target:
-            write(target, found)
-    print(report.details(found))
+    for part in options.parts or PARTS:
+        print(f"{part}: {config}", flush=True)
+        started = time.monotonic()
+        rows = measure(part, config, options.quick)
+        print(report.table(rows))
+        if not options.quick:
+            write(part, rows, str(config), time.monotonic() - started)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=__doc__,
-        epilog="parts: " + "; ".join(f"{name}: {what}" for name, what in PARTS.items()),
+def measure(part: str, config: DeviceConfig, quick: bool) -> list[Row]:
+    """Measure one part and return its rows; `quick`: of small networks on noise, to try the benchmark itself."""
+    if part == "startup":
+        return startup.measure(1 if quick else 3)
+    noise, chosen = TRIAL_IMAGES if quick else None, cases()
+    if part == "speed":
+        chosen = [small(case) for case in (chosen[0], chosen[-1])] if quick else chosen
+        return speed.measure(chosen, config, TRIAL_PACE if quick else SPEED_PACE, noise)
+    chosen = [case for case in chosen if case.run.dataset == "mnist" and case.run.variant in LEVER_VARIANTS]
+    chosen = [small(chosen[-1])] if quick else chosen
+    return levers.measure(
+        chosen, load_split("mnist", "train", config, noise), config, TRIAL_PACE if quick else LEVER_PACE
     )
-    parser.add_argument("parts", nargs="*", help=f"which parts; none means {' '.join(USUAL)}")
-    parser.add_argument("--quick", action="store_true", help="a trial in seconds on noise: the numbers mean nothing")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="of `speed`: these members only")
-    parser.add_argument("--output", type=Path, help="results/benchmarks.json unless told otherwise; of a trial, none")
-    return parser.parse_args()
 
 
-def read(path: Path | None) -> Benchmarks:
-    """Return what was measured before, or nothing.
-
-    Raises:
-        AtlasError: if the file holds something else.
-    """
-    if path is None or not path.exists():
-        return Benchmarks()
-    try:
-        return Benchmarks.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise AtlasError(f"{path}: {where}: {first['msg']}; delete the file to measure everything anew") from None
+def write(part: str, rows: list[Row], machine: str, seconds: float) -> None:
+    """Put a part into results/benchmarks.json, four digits of each number, and write the page anew."""
+    parts = read_json(TARGET, "bench") if TARGET.exists() else {}
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    about = {"machine": machine, "commit": git.stdout.strip(), "date": str(datetime.datetime.now().date())}
+    parts[part] = rounded({**about, "seconds": seconds, "rows": rows})
+    write_json(TARGET, parts)
+    with atomic_write(PAGE) as tmp:
+        tmp.write_text(report.page(parts), encoding="utf-8")
 
 
-def write(path: Path, found: Benchmarks) -> None:
-    """Write the numbers, four digits of each, and their tables beside them."""
-    write_json(path, rounded(json.loads(found.model_dump_json(exclude_none=True))))
-    told = read(path)
-    for name, words in TABLES.items():
-        with atomic_write(path.with_name(name)) as aside:
-            aside.write_text(words(told), encoding="utf-8")
-
-
-def rounded(value: object) -> object:
+def rounded(value: Any) -> Any:
     """Return a value as JSON holds it with every fraction rounded to four digits."""
     if isinstance(value, dict):
         return {name: rounded(part) for name, part in value.items()}
@@ -104,49 +76,9 @@ def rounded(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def measure(part: str, config: DeviceConfig, progress: Progress, quick: bool, models: list[str] | None) -> Record:
-    """Metric one part."""
-    noise = NOISE if quick else None
-    everything = cases()
-    if part == "speed":
-        return speed.measure(chosen(everything, quick, models), config, progress, TRIAL if quick else PACE, noise)
-    if part == "memory":
-        return processes.memory(str(config), progress, *([(), ()] if quick else []))
-    if part == "startup":
-        return processes.startup(str(config), progress, tries=1 if quick else 2, dvc=not quick)
-    by_run = {case.run.key: case for case in everything}
-    split = load("mnist", "train", config, noise)
-    if part == "scaling":
-        scaled = [small(by_run[SCALED[0]])] if quick else [by_run[run] for run in SCALED]
-        return scaling.measure(scaled, split, config, progress, TRIAL if quick else BRIEF, 2 if quick else None)
-    if part == "levers":
-        wanted = [case for case in everything if case.run.dataset == "mnist" and case.run.model in LEVERED]
-        wanted = [small(wanted[0])] if quick else wanted
-        return levers.measure(wanted, split, config, progress, TRIAL if quick else MANY)
-    settings = settings_file.load()
-    validation = load("mnist", "validation", config, 500 if quick else None)
-    judge = quality.judged("mnist", settings.budget.judge["mnist"].width, validation, config)
-    if part == "quality":
-        run = settings.run(COMPARED)
-        seeds = (1,) if quick else (1, 2, 3)
-        return quality.compare(run, split, validation, judge, config, progress, 1 if quick else EPOCHS, seeds)
-    run = by_run[LEARNT].run
-    return quality.learn(scaling.changed(run, epochs=1) if quick else run, split, judge, config, progress)
-
-
-def chosen(everything: list[Case], quick: bool, models: list[str] | None) -> list[Case]:
-    """Return the cases to time: of a trial, the first and the last, made small."""
-    known = dict.fromkeys(case.run.model for case in everything)
-    for model in models or []:
-        if model not in known:
-            raise AtlasError(f"--models: found '{model}'; allowed: {', '.join(known)}")
-    wanted = [case for case in everything if not models or case.run.model in models]
-    return [small(case) for case in (wanted[0], wanted[-1])] if quick else wanted
-
-
 def small(case: Case) -> Case:
     """Return a case of which a step takes milliseconds."""
-    return replace(case, run=scaling.changed(case.run, width=0.125, batch_size=16))
+    return replace(case, run=changed(case.run, width=0.125, batch_size=16))
 
 
 if __name__ == "__main__":

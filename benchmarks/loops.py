@@ -1,10 +1,10 @@
-"""Two loops over the same model: our trainer's, and the one that a person writes first in PyTorch."""
+"""Training loops over the same model: the trainer's, and the one that a person writes first in PyTorch."""
 
 import copy
 from collections.abc import Iterator
 from contextlib import suppress
 from types import MethodType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,52 +14,57 @@ from torch.utils.data import DataLoader, TensorDataset
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
+from atlas.core.history import FiniteCheck, RunningMean
 from atlas.core.model import Losses, Model
-from atlas.nn.conv import Decoder
-from atlas.nn.dropout import Dropout
-from atlas.nn.fast_conv import HalvingConv2d, UpsampledConv2d
 from atlas.core.settings import Run
-from atlas.training.cuda_graph import stepper
-from atlas.core.history import Averages, Watch
+from atlas.nn.conv import Decoder
+from atlas.nn.fast_conv import StridedConv2d, UpsampledConv2d
+from atlas.nn.layers import Dropout
+from atlas.training.cuda_graph import make_step_fn
 from atlas.training.loop import CHECK_EVERY, train_step
-from atlas.training.optimizers import make_players, rate_factor
+from atlas.training.optimizers import make_optimizers
+from benchmarks.cases import make_model
 
 
-class Ours:
-    """`atlas.training.loop.train` step by step, without what it does between steps: pictures, checkpoints, validation.
+class Loop(Protocol):
+    """Something that can be timed."""
 
-    `model` is moved to where the trainer would put it.
-    """
+    def advance(self, steps: int) -> None:
+        """Make `steps` steps; the device may still be at work afterwards."""
 
-    def __init__(self, model: Model, run: Run, split: Split, machine: DeviceConfig) -> None:
-        self.model, self.run, self.split, self.machine = machine.place(model).train(), run, split, machine
-        self.players = make_players(self.model, run.settings)
-        self.make_step = stepper(self.act, self.players, split, machine)
-        self.per_epoch = len(split) // run.train.batch_size
-        self.total = self.per_epoch * run.train.epochs
-        self.averages, self.watch = Averages(machine.device), Watch()
+
+class TrainerLoop:
+    """The steps of `atlas.training.loop.train`, without the snapshots, checkpoints and validations between them."""
+
+    def __init__(self, run: Run, split: Split, config: DeviceConfig, model: Model | None = None) -> None:
+        """`model`: in place of the run's own, with the same parameters."""
+        built, optimization = make_model(run)
+        self.model = config.to_device(model or built).train()
+        self.run, self.split, self.config = run, split, config
+        self.groups = make_optimizers(self.model, **optimization)
+        self.step_fn = make_step_fn(self.act, self.groups, split, config)
+        self.total = len(split) // run.train.batch_size * run.train.epochs
+        self.means, self.finite = RunningMean(config.device), FiniteCheck()
         self.step = 0
         self._batches = self._endless()
 
     def advance(self, steps: int) -> None:
-        """Do `steps` steps; the device may still be at work afterwards."""
         for _ in range(steps):
-            for player in self.players:
-                factor = rate_factor(self.run.settings["schedule"], min(1.0, self.step / self.total))
-                player.set_rate(player.learning_rate * factor)
-            losses = self.make_step(next(self._batches), self.step)
-            self.averages.add(losses.terms)
+            for group in self.groups:
+                group.set_progress(min(1.0, self.step / self.total))
+            losses = self.step_fn(next(self._batches), self.step)
+            self.means.add(losses.terms)
             self.step += 1
-            self.watch.note(self.step, losses)
+            self.finite.add(self.step, losses)
             if self.step % CHECK_EVERY == 0:
                 # A training that diverges takes as long.
                 with suppress(AtlasError):
-                    self.watch.check("no checkpoint")
-                self.watch.seen.clear()
-                self.averages.read()
+                    self.finite.raise_if_broken("no checkpoint")
+                self.finite.steps.clear()
+                self.means.compute()
 
     def act(self, images: Tensor, labels: Tensor, step: int) -> Losses:
-        return train_step(self.model, self.players, images, labels, step, self.machine)
+        return train_step(self.model, self.groups, images, labels, step, self.config)
 
     def _endless(self) -> Iterator[Tensor]:
         epoch = 0
@@ -68,106 +73,108 @@ class Ours:
             epoch += 1
 
 
-class Plain:
-    """The plain loop: DataLoader, float32, default layout, and for each player a forward pass and a step of its own.
+class PlainLoop:
+    """The plain loop: DataLoader, float32, default layout, plain layers, a forward pass for each parameter group.
 
-    The same model, players, optimisers and schedule; each player's losses are computed anew, its gradient is taken for
-    its own parameters alone (what detaching by hand achieves), and every term is logged with `.item()`. `model` is
-    copied.
+    The same model, parameter groups, kind of optimizer and schedule, with the loss of each group computed anew and
+    every term read with `.item()` in every step.
     """
 
-    def __init__(self, model: Model, run: Run, split: Split, machine: DeviceConfig) -> None:
-        self.model, self.run, self.device = plain_twin(model).to(machine.device).train(), run, machine.device
-        # Which player moves in which step, and how fast, is the run's; the optimisers are replaced by plain ones.
-        self.players = make_players(self.model, run.settings)
-        if any(player.gated for player in self.players):
+    def __init__(self, run: Run, split: Split, config: DeviceConfig) -> None:
+        model, optimization = make_model(run)
+        self.model = plain_copy(model).to(config.device).train()
+        self.groups = make_optimizers(self.model, **optimization)
+        if any(group.gate != (None, None) for group in self.groups):
             raise ValueError("balance: the plain loop has no gates")
-        settings = run.settings
-        self.optimisers = [
-            plain_optimiser(settings["optimizer"], player.parameters, player.learning_rate, settings["momentum"])
-            for player in self.players
-        ]
+        for group in self.groups:
+            group.optimizer = plain_optimizer(group.params, group.learning_rate, **optimization)
+        self.device = config.device
         self.total = len(split) // run.train.batch_size * run.train.epochs
-        pixels = TensorDataset(to_unit(split.images).cpu(), split.labels.cpu())
-        self.loader: Any = DataLoader(pixels, run.train.batch_size, shuffle=True, drop_last=True)
-        self.log: dict[str, float] = {}
+        self.loader = loader(split, run.train.batch_size)
+        self.terms: dict[str, float] = {}
         self.step = 0
-        self._batches = self._endless()
+        self._batches = endless(self.loader)
 
     def advance(self, steps: int) -> None:
-        """Do `steps` steps."""
         for _ in range(steps):
             images, labels = (part.to(self.device) for part in next(self._batches))
-            factor = rate_factor(self.run.settings["schedule"], min(1.0, self.step / self.total))
-            for player, optimiser in zip(self.players, self.optimisers, strict=True):
-                if player.moves(self.step):
-                    for group in optimiser.param_groups:
-                        group["lr"] = player.learning_rate * factor
-                    optimiser.zero_grad()
-                    losses = self.model.losses(images, labels)
-                    losses.players[player.name].backward(inputs=player.parameters)
-                    optimiser.step()
-                    self.log |= {name: value.item() for name, value in losses.terms.items()}
-            self.step += 1
+            self.update(images, labels)
 
-    def _endless(self) -> Iterator[Any]:
-        while True:
-            yield from self.loader
-
-
-Loop = Ours | Plain
+    def update(self, images: Tensor, labels: Tensor) -> None:
+        """Make one step with these images [N, C, H, W] in [0, 1] and labels [N]."""
+        active = [group for group in self.groups if group.updates_at(self.step)]
+        for group in active:
+            group.set_progress(min(1.0, self.step / self.total))
+            group.optimizer.zero_grad()
+            losses = self.model.losses(images, labels)
+            losses[group.name].backward(inputs=group.params)
+            self.terms |= {name: value.item() for name, value in losses.terms.items()}
+        for group in active:
+            group.optimizer.step()
+        self.step += 1
 
 
-def plain_optimiser(kind: str, group: list[nn.Parameter], rate: float, momentum: float) -> torch.optim.Optimizer:
-    """Return the trainer's optimiser in PyTorch's default form, neither fused nor foreach."""
-    if kind == "adam":
-        return torch.optim.Adam(group, rate, betas=(momentum, 0.999))
-    if kind == "rmsprop":
-        return torch.optim.RMSprop(group, rate, alpha=0.9, momentum=momentum)
-    return torch.optim.SGD(group, rate, momentum=momentum)
+def loader(split: Split, batch_size: int) -> DataLoader[Any]:
+    """Return PyTorch's loader of the split's images in [0, 1] and their labels, in random order."""
+    pixels = TensorDataset(to_unit(split.images).cpu(), split.labels.cpu())
+    return DataLoader(pixels, batch_size, shuffle=True, drop_last=True)
 
 
-def plain_twin(model: Model) -> Model:
-    """Return a copy with the same weights in which everything is computed as it is written down, the usual way."""
-    twin = copy.deepcopy(model)
-    unfold(twin)
-    default_layout(twin)
-    plain_dropout(twin)
-    return twin
+def endless(batches: DataLoader[Any]) -> Iterator[Any]:
+    """Yield a loader's batches again and again."""
+    while True:
+        yield from batches
 
 
-def unfold(model: Model) -> None:
-    """Have folded convolutions computed as they are written down.
+def plain_optimizer(
+    params: list[nn.Parameter], rate: float, *, optimizer: str, momentum: float, **_: Any
+) -> torch.optim.Optimizer:
+    """Return the trainer's optimizer in PyTorch's default form, neither fused nor foreach."""
+    if optimizer == "adam":
+        return torch.optim.Adam(params, rate, betas=(momentum, 0.999))
+    if optimizer == "rmsprop":
+        return torch.optim.RMSprop(params, rate, alpha=0.9, momentum=momentum)
+    return torch.optim.SGD(params, rate, momentum=momentum)
 
-    Upsampling and then a convolution of the large picture; a convolution of stride two.
-    """
+
+def plain_copy(model: Model) -> Model:
+    """Return a copy with the same weights that computes every layer the usual way."""
+    plain = copy.deepcopy(model)
+    use_plain_convolutions(plain)
+    use_default_layout(plain)
+    use_plain_dropout(plain)
+    return plain
+
+
+def use_plain_convolutions(model: Model) -> None:
+    """Have convolutions computed as written down: upsampling, then a convolution of the large image; stride two."""
     for module in model.modules():
-        # By method, not by replacing the layer: spectral normalisation hangs on the layer.
+        # By method, not by replacing the layer: spectral normalization hangs on the layer.
         if isinstance(module, UpsampledConv2d):
             module.forward = MethodType(_upsample_then_convolve, module)  # type: ignore[method-assign]
-        elif isinstance(module, HalvingConv2d):
+        elif isinstance(module, StridedConv2d):
             module.forward = MethodType(nn.Conv2d.forward, module)  # type: ignore[method-assign]
 
 
-def default_layout(model: Model) -> None:
-    """Have weights and pictures in PyTorch's default layout."""
+def use_default_layout(model: Model) -> None:
+    """Have weights and feature maps in PyTorch's default layout."""
     model.to(memory_format=torch.contiguous_format)
     for module in model.modules():
         if isinstance(module, Decoder):
-            module.layers.register_forward_pre_hook(lambda _, pictures: pictures[0].contiguous())
+            module.layers.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
 
 
-def plain_dropout(model: Model) -> None:
-    """Have features dropped by PyTorch's own means."""
+def use_plain_dropout(model: Model) -> None:
+    """Have features dropped by PyTorch's own dropout."""
     for module in model.modules():
         if isinstance(module, Dropout):
-            module.forward = MethodType(_drop, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_torch_dropout, module)  # type: ignore[method-assign]
 
 
-def _drop(layer: Dropout, features: Tensor) -> Tensor:
+def _torch_dropout(layer: Dropout, features: Tensor) -> Tensor:
     return functional.dropout(features, layer.rate, layer.training)
 
 
-def _upsample_then_convolve(layer: UpsampledConv2d, pictures: Tensor) -> Tensor:
-    large = functional.interpolate(pictures, scale_factor=2)
+def _upsample_then_convolve(layer: UpsampledConv2d, images: Tensor) -> Tensor:
+    large = functional.interpolate(images, scale_factor=2)
     return functional.conv2d(large, layer.weight, layer.bias, padding=layer.padding)
