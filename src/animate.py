@@ -1,33 +1,35 @@
-"""Stage animate@RUN: the frames that a training kept become films, MP4 and GIF: every label, each, the codes."""
+"""Animate one run's training: its snapshots as MP4 and GIF, of all labels, of each, and of the codes."""
 
 import argparse
-import json
 from pathlib import Path
 
-from tqdm import tqdm
-
-from atlas.core import settings
-from atlas.core.files import run_stage
-from atlas.core.files import require, atomic_dir
-from atlas.animation.animate import animate, load_frames
-from atlas.animation.loss_panel import load_terms
+from atlas.core.files import atomic_dir, read_json, run_stage
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="name of a run in params.yaml, such as mnist_cvae_2")
-    name = parser.parse_args().run
+    parser.add_argument("run", help="a name under `runs` in params.yaml")
+    animate_run(parser.parse_args().run)
 
-    config = settings.load()
-    config.run(name)
-    source, stage = Path("outputs/models") / name, f"train@{name}"
-    frames = load_frames(require(source / "frames.npz", stage))
-    terms = load_terms(source / "history.csv")
-    classes = json.loads(require(source / "model.json", stage).read_text(encoding="utf-8"))["classes"]
-    target = Path("outputs/animations") / name
-    with atomic_dir(target) as folder, tqdm(unit=" films", leave=False, disable=None) as bar:
-        films = animate(frames, folder, name, classes, terms, config.animation.fps, lambda _: bar.update())
-    print(f"{name}: {len(films)} animation(s) of {len(frames.steps)} frames in {target}")
+
+def animate_run(key: str) -> None:
+    """Animate the training of the run of that name; write outputs/animations/NAME."""
+    from tqdm import tqdm
+
+    from atlas.animation.animate import animate
+    from atlas.animation.loss_panel import load_losses
+    from atlas.core import settings as settings_file
+    from atlas.plotting.frames import load_frames
+
+    settings = settings_file.load()
+    settings.run(key)
+    source = Path("outputs/models") / key
+    frames, losses = load_frames(source / "frames.npz"), load_losses(source / "history.csv")
+    classes = read_json(source / "model.json", f"train@{key}")["classes"]
+    target = Path("outputs/animations") / key
+    with atomic_dir(target) as folder, tqdm(unit=" animations", leave=False, disable=None) as bar:
+        captions = animate(frames, folder, key, classes, losses, settings.animation.fps, lambda _: bar.update())
+    print(f"{key}: {len(captions)} animation(s) of {len(frames.steps)} frames in {target}")
 
 
 if __name__ == "__main__":

@@ -1,67 +1,71 @@
-"""Draw what one run has learned: samples, reconstructions, its latent space, style transfers, its way there."""
+"""Draw what one run has learned: samples, reconstructions, its latent space, style transfers, its epochs."""
 
 import argparse
-import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atlas.core import settings as settings_file
-from atlas.album import pictures, space
-from atlas.figures.context import Album
-from atlas.figures.epochs import epochs
-from atlas.core.datasets import Dataset
-from atlas.core.device import device_config
-from atlas.core.files import run_stage
-from atlas.core.files import require, atomic_dir
-from atlas.show import figures
-from atlas.core.model import load_model
+from atlas.core.files import atomic_dir, require, run_stage
+
+if TYPE_CHECKING:
+    from atlas.figures.context import RunFigures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a name under `runs` in params.yaml")
+    sample_run(parser.parse_args().run)
+
+
+def sample_run(key: str) -> None:
+    """Draw the figures of the run of that name; write outputs/samples/NAME."""
+    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
+    from atlas.core import settings as settings_file
+    from atlas.core.datasets import Dataset
+    from atlas.core.device import device_config
+    from atlas.core.model import load_model
+    from atlas.figures.context import RunFigures
+
     settings = settings_file.load()
-    run = settings.run(parser.parse_args().run)
+    run = settings.run(key)
     config = device_config()
     source = require(Path("outputs/models") / run.key, f"train@{run.key}")
     model, classes = load_model(source, config.device)
     test = Dataset.open(Path("data") / run.dataset).split("test", config.device)
     target = Path("outputs/samples") / run.key
     with atomic_dir(target) as folder:
-        album = Album(run.key, model, classes, test, settings.sample, folder)
-        losses(album, source / "history.csv")
-        draw(album, source / "frames.npz")
-        album.close()
-    print(f"{run.key}: {len(album.captions)} figures in {target}")
+        figures = RunFigures(run.key, model, classes, test, settings.sample, folder)
+        draw(figures, source)
+        figures.write_captions()
+    print(f"{run.key}: {len(figures.captions)} figures in {target}")
 
 
-def losses(album: Album, path: Path) -> None:
-    """Draw the curves of history.csv."""
-    with require(path, f"train@{album.run}").open(encoding="utf-8") as file:
-        history = list(csv.DictReader(file))
-    picture, title = album.add(
+def draw(figures: "RunFigures", source: Path) -> None:
+    """Draw every figure that this model can give; `source` is the folder that its training wrote."""
+    from atlas.core.history import read_history
+    from atlas.figures import latent_space, samples
+    from atlas.figures.epochs import epochs
+    from atlas.plotting.charts import loss_curves
+    from atlas.plotting.frames import load_frames
+
+    path, title = figures.add(
         "losses.png", "Training and validation losses", "one panel a term against the epoch, nats per image or a share"
     )
-    figures.loss_curves(picture, history, title)
-
-
-def draw(album: Album, frames: Path) -> None:
-    """Draw every figure that this model can give."""
-    model = album.model
-    pictures.samples(album)
-    pictures.reconstructions(album)
-    if model.can("classify"):
-        pictures.readings(album)
-    space.maps(album)
-    space.plane(album)
-    space.traversals(album)
-    space.interpolations(album)
-    if model.can("encode"):
-        space.scatter(album)
-    if model.conditional:
-        pictures.transfers(album)
-        epochs(album, frames)
-    elif model.can("encode"):
-        pictures.arithmetic(album)
+    loss_curves(path, read_history(source / "history.csv", f"train@{figures.run}"), title)
+    samples.samples(figures)
+    samples.reconstructions(figures)
+    if figures.model.can("classify"):
+        samples.class_predictions(figures)
+    latent_space.latent_maps(figures)
+    latent_space.pca_map(figures)
+    latent_space.traversals(figures)
+    latent_space.interpolations(figures)
+    if figures.model.can("encode"):
+        latent_space.latent_scatter(figures)
+    if figures.model.conditional:
+        samples.style_transfer(figures)
+        epochs(figures, load_frames(source / "frames.npz"))
+    elif figures.model.can("encode"):
+        samples.label_arithmetic(figures)
 
 
 if __name__ == "__main__":

@@ -1,84 +1,21 @@
-"""Animations of the training: the frames that the trainer kept, as MP4 films and as GIFs for pages without a player."""
+"""Animations of a training: the frames that the trainer kept, as MP4 and as GIF for pages without a player."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
-from atlas.core.files import AtlasError
-from atlas.core.files import require
-from atlas.animation.latent_scatter import Drift
+from atlas.animation.latent_scatter import LatentScatter
+from atlas.animation.layout import Animation
 from atlas.animation.video import write_gif, write_mp4
-from atlas.animation.layout import Film
-from atlas.animation.loss_panel import Terms
-from atlas.plotting.canvas import Array, Caption, Tiles, best_scale, draw, grid, thinned, write_captions
+from atlas.plotting.canvas import Array, Caption, GridLayout, best_scale, draw, grid, thinned, write_captions
+from atlas.plotting.charts import Curves
+from atlas.plotting.frames import Frames
 
-BLOCK_CELLS = 9  # cells a side of each block in the film of all labels
-KEYS = ("steps", "images", "labels", "kind", "codes", "code_labels")
+CAPTION_SIZE = 18  # of the labels' names
+BLOCK_CELLS = 9  # cells to a side of each label's block in the animation of all labels
 GIF_BLOCK_CELLS = 4  # the same in its GIF, of which hardly a frame would be left otherwise
-
-
-@dataclass(frozen=True)
-class Frames:
-    """What frames.npz holds.
-
-    `steps` int64 [F]; `images` uint8 [F, L, n, n, C, H, W], row 0 at the top; `labels`: L class names, or one empty
-    name when the model is unconditional; `kind`: "map" (over the latent space) or "samples" (n * n fixed codes);
-    `codes` float16 [F, N, 2], where the codes of N held-out images lie in one plane, and `code_labels` uint8 [N], their
-    classes; N is 0 for a model that cannot encode.
-    """
-
-    steps: Array
-    images: Array
-    labels: list[str]
-    kind: str
-    codes: Array
-    code_labels: Array
-
-
-def load_frames(path: Path) -> Frames:
-    """Read and check frames.npz.
-
-    Raises:
-        AtlasError: if the file is missing, unreadable or not what `Frames` describes.
-    """
-    require(path, "train")
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in KEYS}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise AtlasError(f"{path} holds no frames of a training ({error}); train the run again") from error
-    steps, images, labels, kind, codes, code_labels = (arrays[name] for name in KEYS)
-    shape = images.shape
-    for wrong, what in (
-        (
-            images.dtype != np.uint8 or len(shape) != 7 or 0 in shape or shape[2] != shape[3] or shape[4] not in (1, 3),
-            f"images are {images.dtype} {list(shape)}, not uint8 [frames, labels, n, n, 1 or 3, height, width]",
-        ),
-        (
-            steps.dtype.kind != "i" or steps.shape != shape[:1] or bool((np.diff(steps) <= 0).any()),
-            f"steps are {steps.dtype} {list(steps.shape)}, not one rising whole number a frame",
-        ),
-        (
-            labels.dtype.kind != "U" or labels.shape != shape[1:2],
-            f"labels are {labels.dtype} {list(labels.shape)}, not one name for each label of images {list(shape)}",
-        ),
-        (
-            codes.dtype != np.float16 or codes.ndim != 3 or codes.shape[0] != shape[0] or codes.shape[2] != 2,
-            f"codes are {codes.dtype} {list(codes.shape)}, not float16 [frames, images, 2]",
-        ),
-        (
-            code_labels.dtype != np.uint8 or code_labels.shape != codes.shape[1:2],
-            f"code_labels are {code_labels.dtype} {list(code_labels.shape)}, not uint8, one for each of codes",
-        ),
-        (str(kind) not in ("map", "samples"), f'kind is {str(kind)!r}, not "map" or "samples"'),
-    ):
-        if wrong:
-            raise AtlasError(f"{path}: {what}; train the run again")
-    return Frames(steps, images, [str(label) for label in labels], str(kind), codes, code_labels)
 
 
 def animate(
@@ -86,44 +23,41 @@ def animate(
     folder: Path,
     run: str,
     classes: Sequence[str],
-    terms: Terms,
+    losses: Curves,
     fps: int = 10,
     progress: Callable[[str], object] | None = None,
 ) -> list[Caption]:
-    """Write the films of a training into `folder`, each as MP4 and GIF, and their captions.json.
+    """Write the animations of a training into `folder`, each as MP4 and GIF, and their captions.json.
 
     all.mp4 shows every label in a block, beside the losses; its caption tells in "blocks" where each label's block
     lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show one each. For
-    one that encodes, scatter.mp4 shows the codes of held-out images.
+    one that encodes, scatter.mp4 shows the codes of validation images.
 
     Args:
-        classes: every class's name; terms: the losses; fps: frames a second; progress: is told the name of each film
-            that is finished.
+        classes: every class's name; fps: frames a second; progress: called with the name of each animation that is
+            finished.
 
     Returns:
         the captions.
 
     Raises:
-        AtlasError: if a film cannot be encoded.
+        AtlasError: if an animation cannot be encoded.
     """
-    films: list[tuple[str, Film, Film]] = []
-    sheet = Maps(frames, run, None, terms=terms)
-    several = len(frames.labels) > 1
-    small = Maps(frames, run, None, GIF_BLOCK_CELLS, 600, terms) if several else sheet
-    films.append(("all", sheet, small))
-    for label in range(len(frames.labels)) if several else ():
-        alone = Maps(frames, run, label)
-        films.append((f"label_{label}", alone, alone))
+    conditional = len(frames.labels) > 1
+    all_labels = ImageAnimation(frames, run, None, losses=losses)
+    small = ImageAnimation(frames, run, None, GIF_BLOCK_CELLS, 600, losses) if conditional else all_labels
+    animations: dict[str, tuple[Animation, Animation]] = {"all": (all_labels, small)}
+    for label in range(len(frames.labels)) if conditional else ():
+        animations[f"label_{label}"] = (ImageAnimation(frames, run, label),) * 2
     if frames.codes.shape[1]:
-        drift = Drift(frames.steps, frames.codes, frames.code_labels, classes, run, terms)
-        films.append(("scatter", drift, drift))
+        animations["scatter"] = (LatentScatter(frames, classes, run, losses),) * 2
     captions = []
-    for name, film, gif in films:
-        write_mp4(folder / f"{name}.mp4", film, fps)
+    for name, (animation, gif) in animations.items():
+        write_mp4(folder / f"{name}.mp4", animation, fps)
         write_gif(folder / f"{name}.gif", gif, fps)
-        caption: Caption = {"file": f"{name}.mp4", "gif": f"{name}.gif", "title": film.title, "alt": film.alt}
-        if film is sheet and several:
-            caption["blocks"] = sheet.blocks
+        caption: Caption = {"file": f"{name}.mp4", "gif": f"{name}.gif", "title": animation.title, "alt": animation.alt}
+        if name == "all" and conditional:
+            caption["blocks"] = all_labels.blocks
         captions.append(caption)
         if progress:
             progress(name)
@@ -131,10 +65,10 @@ def animate(
     return captions
 
 
-class Maps(Film):
+class ImageAnimation(Animation):
     """What the model draws of the same codes, frame by frame; `label` None shows all labels.
 
-    The film of all labels is about `wide` pixels wide and shows at most `most` cells a side of each.
+    The animation of all labels is about `width` pixels wide and shows at most `max_cells` cells to a side of each.
     """
 
     def __init__(
@@ -142,54 +76,52 @@ class Maps(Film):
         frames: Frames,
         run: str,
         label: int | None,
-        most: int = BLOCK_CELLS,
-        wide: int = 1000,
-        terms: Terms | None = None,
+        max_cells: int = BLOCK_CELLS,
+        width: int = 1000,
+        losses: Curves | None = None,
     ) -> None:
-        """Lay the page out; nothing is drawn before a frame is asked for."""
-        self.coloured = frames.images.shape[4] == 3
+        """Lay the frames out; nothing is drawn before a frame is asked for."""
+        self.in_color = frames.images.shape[4] == 3
         one = label is not None or len(frames.labels) == 1
-        names = [frames.labels[label or 0]] if one else frames.labels
+        self._labels = [label or 0] if one else list(range(len(frames.labels)))
+        names = [frames.labels[label] for label in self._labels]
         cells = frames.images.shape[2]
-        self._shown = thinned(cells, cells if one else most)
-        self._blocks = [label or 0] if one else list(range(len(names)))
+        self._cells = thinned(cells, cells if one else max_cells)
         self._images = frames.images
 
         columns = 1 if one else min(5, len(names))
-        across = columns * len(self._shown) * frames.images.shape[-1]
-        # Even gaps at even factors keep each cell on the squares of 2 x 2 pixels that share a colour in the film.
-        self._gap = self._scale = best_scale(across, 430 if one else wide)
-        height, width = self._block(0, 0).shape[:2]
-        caption = 0 if one else 18
-        self._tiles = Tiles(len(names), columns, height, width, round(caption * 1.4), 12)
-        self._captions = [] if one else self._tiles.captions(names, caption)
+        # Even gaps at even factors keep each cell on the squares of 2 x 2 pixels that share a color in H.264.
+        self._scale = best_scale(columns * len(self._cells) * frames.images.shape[-1], 430 if one else width)
+        block = self._block(0, self._labels[0]).shape
+        caption_height = 0 if one else round(CAPTION_SIZE * 1.4)
+        self._layout = GridLayout(len(names), columns, block[0], block[1], caption_height, 12)
+        self._captions = [] if one else self._layout.captions(names, CAPTION_SIZE)
 
-        what = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
-        whose = f", label {names[0]}" if one and names[0] else "" if one else ", every label"
-        self.title = f"{run}{whose}"
-        beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in terms)}" if terms else ""
+        subject = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
+        if one:
+            which = f", label {names[0]}" if names[0] else ""
+        else:
+            which = ", every label"
+        self.title = f"{run}{which}"
+        beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in losses)}" if losses else ""
         self.alt = (
-            f"Animation: {what} of {run}{whose}, in the course of training, step {frames.steps[0]} to "
+            f"Animation: {subject} of {run}{which}, in the course of training, step {frames.steps[0]} to "
             f"{frames.steps[-1]}{beside}"
         )
-        super().__init__(frames.steps.tolist(), self._tiles.size, terms)
+        super().__init__(frames.steps.tolist(), self._layout.size, losses)
 
     @property
     def blocks(self) -> list[list[int]]:
-        """Where the block of each label lies on a page: [left, top, width, height] in pixels."""
+        """Where the block of each label lies in a frame: [left, top, width, height] in pixels."""
         top, left = self.corner
-        corners = [self._tiles.corner(number) for number in range(len(self._blocks))]
-        return [[left + across, top + down, self._tiles.width, self._tiles.height] for down, across in corners]
+        corners = [self._layout.corner(index) for index in range(len(self._labels))]
+        return [[left + x, top + y, self._layout.width, self._layout.height] for y, x in corners]
 
     def content(self, frame: int) -> Array:
-        canvas = self._tiles.paint(self._block(frame, block) for block in self._blocks)
-        if not self._captions:
-            return canvas
-        page = Image.fromarray(canvas)
+        page = Image.fromarray(self._layout.paint(self._block(frame, label) for label in self._labels))
         for caption in self._captions:
             draw(page, caption)
         return np.asarray(page)
 
-    def _block(self, frame: int, block: int) -> Array:
-        images = self._images[frame, block][self._shown][:, self._shown]
-        return grid(images, self._gap, self._scale)
+    def _block(self, frame: int, label: int) -> Array:
+        return grid(self._images[frame, label][self._cells][:, self._cells], self._scale, self._scale)

@@ -1,64 +1,62 @@
-"""What the figures of one run share: the model, the test images and their codes, and the list of captions."""
+"""Context of a run's figures: the model, the test images and their codes, and the list of captions."""
 
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
-from atlas.core.latent import invert
-from atlas.core.latent import BATCH, decode_uint8, encode_dataset
+from atlas.core.latent import BATCH_SIZE, decode_uint8, encode_dataset, invert
 from atlas.core.model import Model
 from atlas.core.settings import SampleSettings
-from atlas.show import figures
-from atlas.plotting.canvas import Caption
+from atlas.plotting import canvas
+from atlas.plotting.canvas import Array, Caption
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-class Album:
+class RunFigures:
     """The figures of one run, drawn one by one into a folder, each with its caption.
 
-    The functions of `atlas.figures.samples`, `space` and `epochs` take an album, draw one figure and add it.
+    The functions of `atlas.figures.samples`, `latent_space` and `epochs` take it, draw one figure and add it.
     """
 
     def __init__(self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings, folder: Path):
         self.run, self.model, self.classes, self.test = run, model, classes, test
         self.settings, self.folder = settings, folder
-        self.device = test.images.device
         self.captions: list[Caption] = []
         self.labels = list(range(len(classes))) if model.conditional else [0]
-        self.names = classes if model.conditional else [""]
+        """The labels that the model draws differently."""
 
     def add(self, file: str, title: str, alt: str) -> tuple[Path, str]:
-        """Note a figure; return where to draw it and its title."""
+        """Add the caption of a figure; return where to draw it and its title."""
         self.captions.append({"file": file, "title": title, "alt": f"{self.run}: {alt}"})
         return self.folder / file, f"{self.run} · {title}"
 
-    def close(self) -> None:
+    def write_captions(self) -> None:
         """Write captions.json: every figure that was added, in that order."""
-        figures.write_captions(self.folder, self.captions)
+        canvas.write_captions(self.folder, self.captions)
 
     @cached_property
     def codes(self) -> Tensor | None:
-        """Codes [N, d] of all test images; None where the model cannot encode and each would have to be searched."""
+        """Codes [N, d] of all test images; None of a model without an encoder."""
         if not self.model.can("encode"):
             return None
         return encode_dataset(self.model, to_unit(self.test.images), self.test.labels)
 
     @cached_property
     def rates(self) -> Tensor | None:
-        """What each dimension of the code costs, [d] nats, averaged over the test images; None where it has no cost."""
+        """Rate of each dimension of the code, [d] nats, averaged over the test images; None where it has no rate."""
         return mean_rates(self.model, self.test) if self.model.can("rates") else None
 
     @cached_property
     def order(self) -> list[int]:
-        """The dimensions of the code, those first that say most: by rate, else by variance, else as they come."""
-        if self.rates is not None:
-            return ranked(self.rates)
-        return list(range(self.model.latent_dim)) if self.codes is None else ranked(self.codes.var(0))
+        """Dimensions of the code, most informative first: by rate, else by variance, else as they come."""
+        values = self.rates
+        if values is None:
+            values = torch.zeros(self.model.latent_dim) if self.codes is None else self.codes.var(0)
+        return values.argsort(descending=True, stable=True).tolist()
 
     @cached_property
     def axes(self) -> list[int]:
@@ -67,11 +65,11 @@ class Album:
 
     @property
     def axis_names(self) -> tuple[str, str]:
-        names = [dimension(axis) for axis in self.axes]
-        return names[0], names[1] if len(names) > 1 else ""
+        names = [*map(dimension_name, self.axes), ""]
+        return names[0], names[1]
 
     @property
-    def axes_in_words(self) -> str:
+    def axes_description(self) -> str:
         if self.model.latent_dim == 1:
             return "the only code dimension"
         both = " and ".join(self.axis_names)
@@ -84,74 +82,67 @@ class Album:
         return f"{both} ({which} of {self.model.latent_dim} dimensions)"
 
     @property
-    def searched(self) -> str:
-        """What a title adds where codes of images are found otherwise than by an encoder."""
+    def inversion_note(self) -> str:
+        """What a title adds where the codes of images do not come from an encoder."""
         return "" if self.model.can("encode") else ", codes found by search"
 
     @cached_property
-    def sources(self) -> Tensor:
-        """The places of the test images whose style is transferred: sevens, as in the seed, or else of every class."""
+    def style_sources(self) -> Tensor:
+        """Indices of the test images whose style is transferred: sevens as in the original tutorial, or all classes."""
         count = self.settings.transfers
         if "7" not in self.classes:
             return self.balanced(count)
         return torch.nonzero(self.test.labels == self.classes.index("7")).flatten()[:count]
 
-    def codes_of(self, chosen: Tensor) -> Tensor:
-        """Return codes [n, d] of the test images in these places; of a model that cannot encode, only of `_found`'s."""
+    def codes_of(self, index: Tensor) -> Tensor:
+        """Return codes [n, d] of test images; without an encoder, only of those in `_inverted_codes`."""
         if self.codes is not None:
-            return self.codes[chosen.cpu()]
-        return torch.stack([self._found[place] for place in chosen.tolist()])
+            return self.codes[index.cpu()]
+        return torch.stack([self._inverted_codes[i] for i in index.tolist()])
 
     @cached_property
-    def _found(self) -> dict[int, Tensor]:
-        """Codes by place, searched for all at once: of the images to reconstruct, and of those to take a style from."""
-        wanted = [self.balanced(self.settings.reconstructions)]
-        if self.model.conditional:
-            wanted.append(self.sources)
-        places = torch.cat(wanted).unique()
-        images, labels = to_unit(self.test.images[places]), self.test.labels[places]
+    def _inverted_codes(self) -> dict[int, Tensor]:
+        """Codes by index, found by inversion in one batch: of the images to reconstruct and of the style sources."""
+        sources = [self.style_sources] if self.model.conditional else []
+        index = torch.cat([self.balanced(self.settings.reconstructions), *sources]).unique()
+        images, labels = to_unit(self.test.images[index]), self.test.labels[index]
         codes = invert(self.model, images, labels, self.settings.inversion_steps).cpu()
-        return dict(zip(places.tolist(), codes, strict=True))
+        return dict(zip(index.tolist(), codes, strict=True))
 
-    def draws(self, count: int) -> Tensor:
+    def prior_codes(self, count: int) -> Tensor:
         """Return codes [count, d] drawn from N(0, I), the same ones every time."""
         return torch.randn(count, self.model.latent_dim, generator=torch.Generator().manual_seed(0))
 
-    def decode(self, codes: Tensor, labels: Tensor | int) -> np.ndarray:
+    def decode(self, codes: Tensor, labels: Tensor | int) -> Array:
         """Return the images of codes [..., d] with one label for all or labels [...], uint8 [..., C, H, W]."""
         if isinstance(labels, Tensor):
             labels = labels.cpu().flatten()
-        images = decode_uint8(self.model, codes.flatten(0, -2), labels, self.device)
+        images = decode_uint8(self.model, codes.flatten(0, -2), labels, self.test.images.device)
         return images.reshape(*codes.shape[:-1], *self.model.shape)
 
-    def images(self, chosen: Tensor) -> np.ndarray:
+    def images(self, index: Tensor) -> Array:
         """Return test images as uint8 [n, C, H, W]."""
-        return self.test.images[chosen].cpu().numpy()
+        return self.test.images[index].cpu().numpy()
 
-    def names_of(self, chosen: Tensor) -> list[str]:
+    def names_of(self, index: Tensor) -> list[str]:
         """Return the class names of test images."""
-        return [self.classes[label] for label in self.test.labels[chosen].tolist()]
+        return [self.classes[label] for label in self.test.labels[index].tolist()]
 
     def balanced(self, count: int) -> Tensor:
-        """Return the places of `count` test images, class after class in turn, the first of each that come."""
-        places = [torch.nonzero(self.test.labels == label).flatten() for label in range(len(self.classes))]
-        turns = (place[turn : turn + 1] for turn in range(max(map(len, places))) for place in places)
+        """Return the indices of `count` test images, class after class in turn, the first of each that come."""
+        by_class = [torch.nonzero(self.test.labels == label).flatten() for label in range(len(self.classes))]
+        turns = (index[turn : turn + 1] for turn in range(max(map(len, by_class))) for index in by_class)
         return torch.cat(list(turns))[:count]
 
 
-def dimension(axis: int) -> str:
+def dimension_name(axis: int) -> str:
     """Return the name of a dimension of the code, counted from one: z₁."""
     return f"z{axis + 1}".translate(SUBSCRIPTS)
 
 
-def ranked(worth: Tensor) -> list[int]:
-    """Return the indices of `worth` [d], largest first; of equals, the first."""
-    return worth.argsort(descending=True, stable=True).tolist()
-
-
 @torch.no_grad()
 def mean_rates(model: Model, split: Split) -> Tensor:
-    """Return what each dimension of the code costs, [d] nats, averaged over the images; the same for the same images.
+    """Rate of each dimension of the code, [d] nats, averaged over the images; the same for the same images.
 
     Where a rate is taken at a draw from the posterior, the draws are seeded and the caller's generators left alone.
     """
@@ -159,6 +150,6 @@ def mean_rates(model: Model, split: Split) -> Tensor:
     total = torch.zeros(model.latent_dim, dtype=torch.float64)
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
-        for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
+        for images, labels in zip(split.images.split(BATCH_SIZE), split.labels.split(BATCH_SIZE), strict=True):
             total += model.rates(to_unit(images), labels).double().sum(0).cpu()
     return total / len(split)

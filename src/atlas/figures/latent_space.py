@@ -1,205 +1,190 @@
-"""Figures of the latent space: maps, walks along its dimensions and between its points, the scatter of codes."""
+"""Figures of the latent space: maps, traversals of its dimensions, interpolations, the scatter of codes."""
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from atlas.figures.context import Album, dimension
 from atlas.core.latent import map_axes, map_codes, pca
-from atlas.show import figures
+from atlas.figures.context import RunFigures, dimension_name
+from atlas.plotting import charts, sheets
 
-LARGE = 64
+MANY_DIMENSIONS = 64
 """Dimensions from which on two of them say next to nothing."""
-SHOWN = 5.0
-"""The scatter's axes run from minus to plus this, where the prior keeps codes near zero; as in the seed."""
+SCATTER_LIMIT = 5.0
+"""The scatter's axes run from minus to plus this where there is a prior, as in the original tutorial."""
 
 
-def maps(album: Album) -> None:
+def latent_maps(figures: RunFigures) -> None:
     """Draw the map over two dimensions, of each label and of all together."""
-    model, axes = album.model, album.axes
-    side, quantile = album.settings.map_steps, album.settings.map_quantile
-    free = model.has_prior or album.codes is None
-    seen = None if free or album.codes is None else album.codes[:, axes]
-    first, second = map_axes(side, quantile, seen)
-    # What the map does not walk along stays where the prior, or else the codes, have their centre.
-    centre = torch.zeros(model.latent_dim) if free or album.codes is None else album.codes.mean(0)
-    codes = centre.repeat(side * side, 1)
-    codes[:, axes] = map_codes(first, second, len(axes))
-    pictures = [album.decode(codes, label).reshape(side, side, *model.shape) for label in album.labels]
-    where = "at equal steps of probability of N(0, 1)" if seen is None else "over the region that the codes occupy"
-    rest = "" if model.latent_dim <= 2 else f", the other dimensions {'zero' if seen is None else 'at their means'}"
-    what = f"Map of {album.axes_in_words}"
-    names = album.axis_names
+    model, axes, names = figures.model, figures.axes, figures.axis_names
+    side, quantile = figures.settings.map_steps, figures.settings.map_quantile
+    # Without a prior, the map covers the codes of the test images, around their mean.
+    codes = None if model.has_prior else figures.codes
+    first, second = map_axes(side, quantile, None if codes is None else codes[:, axes])
+    grid = (torch.zeros(model.latent_dim) if codes is None else codes.mean(0)).repeat(side * side, 1)
+    grid[:, axes] = map_codes(first, second, len(axes))
+    maps = [figures.decode(grid, label).reshape(side, side, *model.shape) for label in figures.labels]
+    where = "at equal steps of probability of N(0, 1)" if codes is None else "over the region that the codes occupy"
+    rest = "" if model.latent_dim <= 2 else f", the other dimensions {'zero' if codes is None else 'at their means'}"
+    subject = f"Map of {figures.axes_description}"
     if model.conditional:
-        path, title = album.add(
-            "maps.png", f"{what}: every label", f"for each label a grid of decoded images, {where}{rest}"
+        path, title = figures.add(
+            "maps.png", f"{subject}: every label", f"for each label a grid of decoded images, {where}{rest}"
         )
-        figures.latent_maps(path, np.stack(pictures), album.classes, title, names)
-    for label, picture in zip(album.labels, pictures, strict=True):
-        path, title = album.add(
+        sheets.latent_maps(path, np.stack(maps), figures.classes, title, names)
+    for label, images in zip(figures.labels, maps, strict=True):
+        path, title = figures.add(
             f"map_{label}.png" if model.conditional else "map.png",
-            f"{what}: label {album.classes[label]}" if model.conditional else what,
+            f"{subject}: label {figures.classes[label]}" if model.conditional else subject,
             f"{side} by {side} images decoded from codes {where}{rest}; {names[0]} rises to the right"
             + (f", {names[1]} upwards" if names[1] else ""),
         )
-        figures.latent_map(path, picture, first.numpy(), second.numpy(), title, names)
+        sheets.latent_map(path, images, first.numpy(), second.numpy(), title, names)
 
 
-def plane(album: Album) -> None:
-    """Draw the map of a large code over the plane in which the codes of test images vary most."""
-    codes = album.codes
-    if codes is None or album.model.latent_dim < LARGE:
+def pca_map(figures: RunFigures) -> None:
+    """Draw the map of a large code over the plane of the two largest principal components of test codes."""
+    codes, model = figures.codes, figures.model
+    if codes is None or model.latent_dim < MANY_DIMENSIONS:
         return
-    side, quantile = album.settings.map_steps, album.settings.map_quantile
-    centre, directions, share = pca(codes, 2)
-    first, second = map_axes(side, quantile, (codes - centre) @ directions)
-    shown = centre + map_codes(first, second, 2) @ directions.T
-    pictures = [album.decode(shown, label).reshape(side, side, *album.model.shape) for label in album.labels]
-    path, title = album.add(
+    side = figures.settings.map_steps
+    center, components, share = pca(codes, 2)
+    first, second = map_axes(side, figures.settings.map_quantile, (codes - center) @ components)
+    grid = center + map_codes(first, second, 2) @ components.T
+    maps = [figures.decode(grid, label).reshape(side, side, *model.shape) for label in figures.labels]
+    path, title = figures.add(
         "plane.png",
-        f"Map of the plane in which {album.model.latent_dim}-dimensional codes vary most",
+        f"Map of the plane in which {model.latent_dim}-dimensional codes vary most",
         f"{side} by {side} images decoded from the plane of the two largest principal components of test codes, which "
         f"hold {share:.0%} of their variance, over the region that the codes occupy",
     )
     names = ("1st component", "2nd component")
-    if album.model.conditional:
-        figures.latent_maps(path, np.stack(pictures), album.classes, title, names)
+    if model.conditional:
+        sheets.latent_maps(path, np.stack(maps), figures.classes, title, names)
     else:
-        figures.latent_map(path, pictures[0], first.numpy(), second.numpy(), title, names)
+        sheets.latent_map(path, maps[0], first.numpy(), second.numpy(), title, names)
 
 
-def traversals(album: Album) -> None:
-    """Draw one image's code, a row a dimension, with that dimension walked from one end of its range to the other."""
-    model, settings = album.model, album.settings
-    first = torch.zeros(1, dtype=torch.long)
-    label = int(album.test.labels[0])
-    codes = album.draws(1) if album.codes is None else album.codes_of(first)
-    walked = album.order[: settings.traversals]
+def traversals(figures: RunFigures) -> None:
+    """Draw one image's code, a row a dimension, with that dimension moved from one end of its range to the other."""
+    model, settings, rates = figures.model, figures.settings, figures.rates
+    axes = figures.order[: settings.traversals]
     steps, quantile = settings.traversal_steps, settings.map_quantile
-    values = _ranges(album, walked)
-    grid = codes[0].repeat(len(walked), steps, 1)
-    for row, axis in enumerate(walked):
+    label = int(figures.test.labels[0])
+    no_encoder = figures.codes is None
+    code = figures.prior_codes(1)[0] if figures.codes is None else figures.codes[0]
+    # Over quantiles of N(0, 1); without a prior, of the codes of the test images.
+    codes = None if model.has_prior else figures.codes
+    values = [map_axes(steps, quantile, None if codes is None else codes[:, [axis]])[0] for axis in axes]
+    grid = code.repeat(len(axes), steps, 1)
+    for row, axis in enumerate(axes):
         grid[row, :, axis] = values[row]
-    images = album.decode(grid, label)
-    names = [dimension(axis) for axis in walked]
-    if album.rates is not None:
-        names = [f"{name} · {album.rates[axis]:.1f} nats" for name, axis in zip(names, walked, strict=True)]
-    prior = model.has_prior
-    of = f"label {album.classes[label]}" if model.conditional else ""
-    start = "a code drawn from N(0, I)" if album.codes is None else f"the code of a test image ({album.classes[label]})"
-    if album.rates is not None:
-        ordered = ", highest rate first"
-    else:
-        ordered = "" if album.codes is None else ", largest variance first"
-    shown = "every dimension" if len(walked) == model.latent_dim else f"{len(walked)} of {model.latent_dim} dimensions"
-    path, title = album.add(
+    names = [dimension_name(axis) + ("" if rates is None else f" · {rates[axis]:.1f} nats") for axis in axes]
+    start = "a code drawn from N(0, I)" if no_encoder else f"the code of a test image ({figures.classes[label]})"
+    order = ", highest rate first" if rates is not None else "" if no_encoder else ", largest variance first"
+    which = "every dimension" if len(axes) == model.latent_dim else f"{len(axes)} of {model.latent_dim} dimensions"
+    path, title = figures.add(
         "traversals.png",
-        f"Walks along {shown}{ordered}" + (f", {of}" if of and album.codes is None else ""),
-        f"each row is {start} with one dimension moved from left to right and all others kept"
-        + (", the row named by the dimension" + ("" if album.rates is None else " and its mean rate")),
+        f"Traversals of {which}{order}"
+        + (f", label {figures.classes[label]}" if model.conditional and no_encoder else ""),
+        f"each row is {start} with one dimension moved from left to right and all others kept, the row named by the "
+        "dimension" + ("" if rates is None else " and its mean rate"),
     )
-    reach = f"quantiles {quantile:g} to {1 - quantile:g} of " + ("N(0, 1)" if prior else "the codes of test images")
-    heads = [f"{value:.2f}".replace("-", "−") for value in values[0].tolist()] if prior else []
-    figures.strips(path, images, names, title, f"{start}, one dimension at a time over the {reach}", heads)
+    span = f"quantiles {quantile:g} to {1 - quantile:g} of "
+    span += "N(0, 1)" if model.has_prior else "the codes of test images"
+    columns = [f"{value:.2f}".replace("-", "−") for value in values[0].tolist()] if model.has_prior else []
+    below = f"{start}, one dimension at a time over the {span}"
+    sheets.image_rows(path, figures.decode(grid, label), names, title, below, columns)
 
 
-def _ranges(album: Album, walked: list[int]) -> Tensor:
-    """Values [rows, steps] that each dimension walked along takes."""
-    steps, quantile = album.settings.traversal_steps, album.settings.map_quantile
-    if album.model.has_prior or album.codes is None:
-        return map_axes(steps, quantile)[0].expand(len(walked), steps)
-    return torch.stack([map_axes(steps, quantile, album.codes[:, [axis]])[0] for axis in walked])
-
-
-def interpolations(album: Album) -> None:
-    """Draw what lies between two test images, or between two prior codes where images have no codes at hand."""
-    rows, steps = album.settings.interpolations, album.settings.interpolation_steps
-    shares = torch.linspace(0, 1, steps)
-    conditional = album.model.conditional
-    if album.codes is None:
-        starts, ends = album.draws(2 * rows).chunk(2)
-        labels = torch.arange(rows) % len(album.classes)
-        images = album.decode(spherical(starts, ends, shares), labels[:, None].expand(rows, steps))
-        path, title = album.add(
+def interpolations(figures: RunFigures) -> None:
+    """Draw what lies between two test images, or between two prior codes where there is no encoder."""
+    rows, steps = figures.settings.interpolations, figures.settings.interpolation_steps
+    weights = torch.linspace(0, 1, steps)
+    conditional = figures.model.conditional
+    if figures.codes is None:
+        starts, ends = figures.prior_codes(2 * rows).chunk(2)
+        labels = torch.arange(rows) % len(figures.classes)
+        images = figures.decode(spherical(starts, ends, weights), labels[:, None].expand(rows, steps))
+        path, title = figures.add(
             "interpolations.png",
             "Between two codes drawn from N(0, I), on a great circle",
             "each row goes from the image of one prior code to that of another along the sphere (spherical "
             "interpolation)" + (", both with the label at the left" if conditional else ""),
         )
-        names = [album.classes[label] for label in labels.tolist()] if conditional else [""] * rows
-        figures.strips(path, images, names, title, "spherical interpolation: no step leaves the shell of the prior")
+        names = [figures.classes[label] for label in labels.tolist()] if conditional else [""] * rows
+        below = "spherical interpolation: no step leaves the shell of the prior"
+        sheets.image_rows(path, images, names, title, below)
         return
-    first, last = pairs(album.test.labels.cpu(), rows, conditional)
-    starts, ends = album.codes_of(first), album.codes_of(last)
-    labels = album.test.labels[first].cpu()
-    images = album.decode(straight(starts, ends, shares), labels[:, None].expand(len(first), steps))
-    names = album.names_of(first)
+    first, last = pairs(figures.test.labels.cpu(), rows, conditional)
+    labels = figures.test.labels[first].cpu()
+    codes = linear(figures.codes_of(first), figures.codes_of(last), weights)
+    images = figures.decode(codes, labels[:, None].expand(len(first), steps))
+    names = figures.names_of(first)
     if not conditional:
-        names = [f"{one} – {other}" for one, other in zip(names, album.names_of(last), strict=True)]
-    path, title = album.add(
+        names = [f"{start} – {end}" for start, end in zip(names, figures.names_of(last), strict=True)]
+    path, title = figures.add(
         "interpolations.png",
         "Between two test images" + (" of one label" if conditional else ""),
         "each row shows a test image, then images decoded along the straight line from its code to that of the test "
         "image at the other end" + (", all with the label at the left" if conditional else ""),
     )
-    heads = ["original", "decoded", *[""] * (steps - 2), "decoded", "original"]
-    below = "straight interpolation between the codes of the originals at both ends"
-    figures.strips(path, images, names, title, below, heads, album.images(first), album.images(last))
+    columns = ["original", "decoded", *[""] * (steps - 2), "decoded", "original"]
+    below = "linear interpolation between the codes of the originals at both ends"
+    sheets.image_rows(path, images, names, title, below, columns, figures.images(first), figures.images(last))
 
 
-def pairs(labels: Tensor, count: int, same: bool) -> tuple[Tensor, Tensor]:
-    """Return the places [count] of pairs of images, the first that come: of the same label, or of two labels.
+def pairs(labels: Tensor, count: int, same_label: bool) -> tuple[Tensor, Tensor]:
+    """Return the indices [count] of pairs of images, the first that come: of one label, or of two.
 
     Args:
         labels: [N], of all images.
     """
-    places = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    by_class = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    classes = len(by_class)
 
     def nth(label: int, turn: int) -> Tensor:
-        place = places[label % len(places)]
-        return place[turn % len(place)]
+        index = by_class[label % classes]
+        return index[turn % len(index)]
 
-    kinds = len(places)
-    if same:
-        picked = [(nth(row, 2 * (row // kinds)), nth(row, 2 * (row // kinds) + 1)) for row in range(count)]
+    if same_label:
+        drawn = [(nth(row, 2 * (row // classes)), nth(row, 2 * (row // classes) + 1)) for row in range(count)]
     else:
         # Class 0 to 1, 2 to 3, and so on; the turn of each is how often the classes were gone through.
-        picked = [(nth(2 * row, 2 * row // kinds), nth(2 * row + 1, (2 * row + 1) // kinds)) for row in range(count)]
-    first, last = zip(*picked, strict=True)
+        drawn = [(nth(2 * row, 2 * row // classes), nth(2 * row + 1, (2 * row + 1) // classes)) for row in range(count)]
+    first, last = zip(*drawn, strict=True)
     return torch.stack(first), torch.stack(last)
 
 
-def straight(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
-    """Return codes [N, steps, d] on the straight lines from `starts` [N, d] to `ends` [N, d] at `shares` [steps]."""
-    return torch.lerp(starts[:, None], ends[:, None], shares[None, :, None])
+def linear(starts: Tensor, ends: Tensor, weights: Tensor) -> Tensor:
+    """Linear interpolation: codes [N, steps, d] between `starts` and `ends` [N, d] at `weights` [steps] of the end."""
+    return torch.lerp(starts[:, None], ends[:, None], weights[None, :, None])
 
 
-def spherical(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
-    """Return codes [N, steps, d] on the great circles from `starts` [N, d] to `ends` [N, d] at `shares` [steps].
+def spherical(starts: Tensor, ends: Tensor, weights: Tensor) -> Tensor:
+    """Spherical interpolation: codes [N, steps, d] on the great circles from `starts` to `ends` [N, d].
 
     Shoemake 1985: sin((1 - t) w) / sin w and sin(t w) / sin w of the two, w the angle between them. In many dimensions
     draws from N(0, I) lie near a sphere, and the middle of a straight line between two far inside it (White 2016).
     """
     cosine = functional.cosine_similarity(starts, ends).clamp(-1 + 1e-6, 1 - 1e-6)
     angle = cosine.acos()[:, None, None]
-    there = shares[None, :, None]
-    return ((1 - there) * angle).sin() / angle.sin() * starts[:, None] + (there * angle).sin() / angle.sin() * ends[
-        :, None
-    ]
+    t = weights[None, :, None]
+    return (((1 - t) * angle).sin() * starts[:, None] + (t * angle).sin() * ends[:, None]) / angle.sin()
 
 
-def scatter(album: Album) -> None:
-    """Draw the codes of test images over two dimensions, coloured by class."""
-    assert album.codes is not None
-    count = min(album.settings.scatter, len(album.test))
-    codes, labels = album.codes[:count, album.axes], album.test.labels[:count]
+def latent_scatter(figures: RunFigures) -> None:
+    """Draw the codes of test images over two dimensions, colored by class."""
+    assert figures.codes is not None
+    count = min(figures.settings.scatter, len(figures.test))
+    codes, labels = figures.codes[:count, figures.axes], figures.test.labels[:count]
     # A code of one dimension lies on a line.
-    codes = functional.pad(codes, (0, 2 - len(album.axes)))
-    path, title = album.add(
+    codes = functional.pad(codes, (0, 2 - len(figures.axes)))
+    path, title = figures.add(
         "codes.png",
-        f"Codes of test images: {album.axes_in_words}",
-        f"scatter of {count} codes, coloured and marked by class as the legend says",
+        f"Codes of test images: {figures.axes_description}",
+        f"scatter of {count} codes, colored and marked by class as the legend says",
     )
-    limits = SHOWN if album.model.has_prior else None
-    figures.latent_scatter(path, codes.numpy(), labels.cpu().numpy(), album.classes, title, limits, album.axis_names)
+    limit = SCATTER_LIMIT if figures.model.has_prior else None
+    charts.latent_scatter(path, codes.numpy(), labels.cpu().numpy(), figures.classes, title, limit, figures.axis_names)

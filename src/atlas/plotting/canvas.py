@@ -1,4 +1,4 @@
-"""The paper that pictures are drawn on: cells of images laid out to the pixel, text beside them, one PNG writer."""
+"""Canvas: grids of images laid out to the pixel, text around them, one writer of PNG files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from atlas.core.files import atomic_write, write_json
 
-PAPER = 255
+BACKGROUND = 255
+"""Gray value of the page."""
 GAP = 216
-INK = (34, 34, 34)
-QUIET = (96, 96, 96)
+"""Gray value between the cells of a grid."""
+TEXT, MUTED = "#222222", "#606060"
 
 Array = np.ndarray
 Caption = dict[str, Any]
 
 
 class Label(NamedTuple):
-    """A text at (`x`, `y`) pixels from the top left corner of the pictures; `anchor` as in Pillow ("rm", "ma", ...)."""
+    """Text at (`x`, `y`) pixels from the top left corner of the images; `anchor` as in Pillow ("rm", "ma", ...)."""
 
     x: float
     y: float
@@ -30,15 +31,21 @@ class Label(NamedTuple):
     anchor: str
     size: int
     bold: bool = False
-    colour: tuple[int, int, int] = INK
+    color: str = TEXT
 
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans at `size` pixels: it comes with matplotlib, so that text is the same on every machine."""
+    """Return DejaVu Sans at `size` pixels. It comes with matplotlib, so text is the same on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def fit_font(texts: Iterable[str], width: float, size: int, bold: bool = False) -> int:
+    """Return the largest text size up to `size`, and at least 9, at which each text is at most `width` pixels long."""
+    longest = max(font(size, bold).getlength(text) for text in texts)
+    return max(9, min(size, int(size * (width - 4) / max(longest, 1))))
 
 
 def wrap(text: str, width: float, size: int, bold: bool = False) -> str:
@@ -54,19 +61,19 @@ def wrap(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 def to_rgb(images: Array) -> Array:
-    """Turn uint8 images [..., C, H, W] with C = 1 or 3 into [..., H, W, 3].
+    """Return uint8 images [..., C, H, W], with C = 1 or 3, as [..., H, W, 3].
 
     Raises:
         ValueError: if the array is not such images.
     """
     if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-3] not in (1, 3):
         raise ValueError(f"images must be uint8 [..., 1 or 3, H, W], not {images.dtype} {list(images.shape)}")
-    last = np.moveaxis(images, -3, -1)
-    return last if last.shape[-1] == 3 else np.repeat(last, 3, axis=-1)
+    channels_last = np.moveaxis(images, -3, -1)
+    return channels_last if channels_last.shape[-1] == 3 else np.repeat(channels_last, 3, axis=-1)
 
 
 def grid(images: Array, gap: int = 1, scale: int = 1) -> Array:
-    """Lay images [rows, columns, C, H, W] out on one canvas [H', W', 3], uint8, with light gaps between the cells.
+    """Grid of images [rows, columns, C, H, W] on one canvas, uint8 [H', W', 3], with light gaps between the cells.
 
     Each pixel becomes a square of `scale` pixels; cell (i, j) begins at row i * (H * scale + gap) and at column
     j * (W * scale + gap). There is no gap around the whole.
@@ -79,67 +86,56 @@ def grid(images: Array, gap: int = 1, scale: int = 1) -> Array:
     return whole[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
 
 
-def in_rows(images: Array, columns: int, gap: int = 1, scale: int = 1) -> Array:
-    """Lay images [N, C, H, W] out in rows of `columns`, as `grid` does; what the last row lacks is left as paper."""
-    count = len(images)
-    rows = -(-count // columns)
-    padded = np.zeros((rows * columns, *images.shape[1:]), np.uint8)
-    padded[:count] = images
-    canvas = grid(padded.reshape(rows, columns, *images.shape[1:]), gap, scale)
-    used = count - (rows - 1) * columns
-    if used < columns:
-        top = max(0, (rows - 1) * (images.shape[-2] * scale + gap) - gap)
-        canvas[top:, used * (images.shape[-1] * scale + gap) - gap :] = PAPER
-    return canvas
+def blank(height: int, width: int) -> Array:
+    """Return an empty canvas, uint8 [height, width, 3]."""
+    return np.full((height, width, 3), BACKGROUND, np.uint8)
 
 
-def best_scale(width: int, wanted: int) -> int:
-    """The whole factor, at least 1, that brings `width` pixels nearest to `wanted`."""
-    return max(1, round(wanted / width))
+def best_scale(width: int, target: int) -> int:
+    """Return the whole factor, at least 1, that brings `width` pixels nearest to `target`."""
+    return max(1, round(target / width))
 
 
 def thinned(count: int, most: int) -> list[int]:
-    """At most `most` of the indices 0..count-1, evenly spaced, both ends kept."""
-    return [int(i) for i in np.linspace(0, count - 1, min(count, most)).round()]
+    """Return at most `most` of the indices 0..count-1, evenly spaced, the first and the last among them."""
+    return [int(index) for index in np.linspace(0, count - 1, min(count, most)).round()]
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """Where the blocks of a sheet of maps lie: `columns` a row, each with room above it for a caption."""
+class GridLayout:
+    """Layout of `count` blocks of [height, width] pixels, `columns` a row, each with room above it for a caption."""
 
     count: int
     columns: int
     height: int
     width: int
-    room: int
-    space: int
+    caption_height: int
+    gap: int
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole in pixels."""
         rows = -(-self.count // self.columns)
-        full = (self.height + self.room + self.space, self.width + self.space)
-        return rows * full[0] - self.space, min(self.columns, self.count) * full[1] - self.space
+        height = rows * (self.height + self.caption_height + self.gap) - self.gap
+        return height, min(self.columns, self.count) * (self.width + self.gap) - self.gap
 
     def corner(self, block: int) -> tuple[int, int]:
-        """The (top, left) pixel of a block, below its caption."""
+        """Return the (top, left) pixel of a block, below its caption."""
         row, column = divmod(block, self.columns)
-        return (
-            row * (self.height + self.room + self.space) + self.room,
-            column * (self.width + self.space),
-        )
+        top = row * (self.height + self.caption_height + self.gap) + self.caption_height
+        return top, column * (self.width + self.gap)
 
     def paint(self, blocks: Iterable[Array]) -> Array:
-        """Put canvases [height, width, 3] in their places on paper [height', width', 3]."""
-        canvas = np.full((*self.size, 3), PAPER, np.uint8)
-        for number, block in enumerate(blocks):
-            top, left = self.corner(number)
+        """Return a canvas of `size` with the blocks, uint8 [height, width, 3] each, in their places."""
+        canvas = blank(*self.size)
+        for index, block in enumerate(blocks):
+            top, left = self.corner(index)
             canvas[top : top + self.height, left : left + self.width] = block
         return canvas
 
     def captions(self, texts: Sequence[str], size: int) -> list[Label]:
-        """One label centred above each block."""
-        corners = [self.corner(number) for number in range(len(texts))]
+        """Return one label centered above each block."""
+        corners = [self.corner(index) for index in range(len(texts))]
         return [
             Label(left + self.width / 2, top - size * 0.35, text, "ms", size)
             for (top, left), text in zip(corners, texts, strict=True)
@@ -147,35 +143,36 @@ class Tiles:
 
 
 def draw(page: Image.Image, label: Label, left: int = 0, top: int = 0) -> None:
-    """Write `label` on `page`, where the pictures begin at (`left`, `top`)."""
+    """Write a label on a page on which the images begin at (`left`, `top`)."""
     ImageDraw.Draw(page).text(
         (round(left + label.x), round(top + label.y)),
         label.text,
-        fill=label.colour,
+        fill=label.color,
         font=font(label.size, label.bold),
         anchor=label.anchor,
     )
 
 
 def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] = ()) -> None:
-    """Write a PNG: the title, below it `canvas` [H, W, 3] pixel by pixel, and around it `labels`, none cut off."""
+    """Write a PNG: the title, below it the canvas [H, W, 3] pixel by pixel, and around it the labels, none cut off."""
     height, width = canvas.shape[:2]
     margin = text_size(width)
     boxes = [(0.0, 0.0, float(width), float(height))]
-    for at in labels:
-        box = font(at.size, at.bold).getbbox(at.text, anchor=at.anchor)
-        boxes.append((at.x + box[0], at.y + box[1], at.x + box[2], at.y + box[3]))
-    west, north = np.min(boxes, axis=0)[:2]
-    east, south = np.max(boxes, axis=0)[2:]
-    across = max(round(east - west) + 2 * margin, 480)
-    left = (across - round(east - west)) // 2 - round(west)
+    for label in labels:
+        box = font(label.size, label.bold).getbbox(label.text, anchor=label.anchor)
+        boxes.append((label.x + box[0], label.y + box[1], label.x + box[2], label.y + box[3]))
+    x_min, y_min = np.min(boxes, axis=0)[:2]
+    x_max, y_max = np.max(boxes, axis=0)[2:]
+    page_width = max(round(x_max - x_min) + 2 * margin, 480)
+    left = (page_width - round(x_max - x_min)) // 2 - round(x_min)
 
-    heading, big = _fit_title(title, across - 2 * margin, round(margin * 1.2))
-    line_height = big * 1.35
-    top = round(margin * 1.1 + len(heading) * line_height - north)
-    page = Image.new("RGB", (across, round(top + south + margin)), (PAPER,) * 3)
-    for number, line in enumerate(heading):
-        draw(page, Label(across / 2, margin * 0.6 + number * line_height + big, line, "ms", big, bold=True))
+    lines, title_size = _fit_title(title, page_width - 2 * margin, round(margin * 1.2))
+    line_height = title_size * 1.35
+    top = round(margin * 1.1 + len(lines) * line_height - y_min)
+    page = Image.new("RGB", (page_width, round(top + y_max + margin)), (BACKGROUND,) * 3)
+    for index, line in enumerate(lines):
+        y = margin * 0.6 + index * line_height + title_size
+        draw(page, Label(page_width / 2, y, line, "ms", title_size, bold=True))
     page.paste(Image.fromarray(canvas), (left, top))
     for label in labels:
         draw(page, label, left, top)
@@ -183,7 +180,7 @@ def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] =
 
 
 def _fit_title(title: str, width: int, size: int) -> tuple[list[str], int]:
-    """The lines of a bold title and their size: one line if a size down to 80 % allows it, else wrapped."""
+    """Return the lines of a bold title and their size: one line if a size down to 80 % allows it, else wrapped."""
     smaller = int(size * min(1.0, width / max(font(size, bold=True).getlength(title), 1)))
     if smaller >= 0.8 * size:
         return [title], smaller
@@ -191,20 +188,20 @@ def _fit_title(title: str, width: int, size: int) -> tuple[list[str], int]:
 
 
 def text_size(width: int) -> int:
-    """Pixels of the text beside pictures `width` pixels wide: legible still when the page is shown 800 pixels wide."""
+    """Return the size of text beside `width` pixels of images: legible when the page is shown 800 pixels wide."""
     return int(np.clip(round(width / 50), 16, 26))
 
 
 def write_png(path: Path, pixels: Array) -> None:
-    """Write uint8 pixels [H, W, 3] as a PNG without metadata; in grey where there is no colour, a third of the size."""
-    grey = bool((pixels == pixels[..., :1]).all())
-    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
-    with atomic_write(path) as aside:
-        image.save(aside)
+    """Write pixels, uint8 [H, W, 3], as a PNG without metadata; in gray if there is no color, a third of the size."""
+    gray = bool((pixels == pixels[..., :1]).all())
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if gray else pixels))
+    with atomic_write(path) as tmp:
+        image.save(tmp)
 
 
 def write_captions(folder: Path, captions: Sequence[Caption]) -> None:
-    """Write captions.json: for each picture its "file", "title" and "alt", in the order to be shown.
+    """Write captions.json: for each figure or animation its "file", "title" and "alt", in the order to be shown.
 
     Raises:
         ValueError: if a caption lacks one of these or names a file that the folder does not hold.

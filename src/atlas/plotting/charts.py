@@ -1,4 +1,7 @@
-"""Charts: the scatter of codes and the curves of the loss. Beside each PNG lies the same chart as SVG, for print."""
+"""Charts: scatter of codes, loss curves, difference of learning curves, variance of gradients.
+
+Beside the PNG of the first two lies the same chart as SVG, for print.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,17 +20,23 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from atlas.core.files import atomic_write
-from atlas.plotting.style import COLOURS, MARKS
-from atlas.plotting.canvas import Array, font, write_png
-from atlas.plotting.units import NATS, unit
+from atlas.plotting.canvas import MUTED, TEXT, Array, font, write_png
+from atlas.plotting.style import NATS, class_style, term_unit
 
 DPI = 64  # a power of two: pixels / DPI * DPI is exact, so that every figure has just the size asked for
-INK = "#222222"
-QUIET = "#606060"
-STEPS = [1, 2, 5, 10]  # ticks at round values
+FONT_SIZE = 20  # points; 18 pixels at this DPI
+TICK_STEPS = [1, 2, 5, 10]  # ticks at round values
 LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
-TEXT = 20  # points; 18 pixels at this DPI
+BLUE, RED = "#4477AA", "#CC3311"
+ESTIMATORS = (
+    ("reparameterised_variance", "reparameterised", BLUE, "o"),
+    ("score_variance", "score function", RED, "s"),
+)
+INTERVAL = ("_low", "_high")
+
+Curves = dict[str, dict[str, list[tuple[float, float]]]]
+"""Term -> split ("train" or "validation") -> points (epoch or step, value)."""
 
 
 def latent_scatter(
@@ -39,164 +48,240 @@ def latent_scatter(
     limits: float | None = 5.0,
     names: Sequence[str] = ("z₁", "z₂"),
 ) -> None:
-    """Draw the first two dimensions of codes [N, d], coloured by labels [N] (integers into `classes`).
+    """Draw the first two dimensions of codes [N, d], colored by labels [N] (integers into `classes`).
 
     Both axes run from -limits to +limits; None takes the range that holds 99 % of the codes in each dimension, for
     codes that no prior keeps near zero. How many codes lie outside is written below. Each class's name stands at its
-    median, unless the medians are nearer to each other than their names allow: then the legend alone tells.
+    median, unless the medians are nearer to each other than their names allow: then only the legend names them.
     """
     codes = np.asarray(codes, np.float64)[:, :2]
     labels = np.asarray(labels).astype(np.int64)
     width, height, side = 1020, 900, 760
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     axes = figure.add_axes((95 / width, 75 / height, side / width, side / height))
-    low, high = _range(codes) if limits is None else (np.full(2, -limits), np.full(2, limits))
-    palette = np.array([to_rgb(COLOURS[number % len(COLOURS)]) for number in range(len(classes))])
+    low, high = square_limits(codes) if limits is None else (np.full(2, -limits), np.full(2, limits))
+    palette = np.array([to_rgb(class_style(label)[0]) for label in range(len(classes))])
+    markers = np.array([class_style(label)[1] for label in range(len(classes))])
     size = float(np.clip(200_000 / max(len(codes), 1), 16, 70))
     # Mixed, not class after class: the last class drawn would cover all others where they overlap.
     for layer in np.array_split(np.random.default_rng(0).permutation(len(codes)), LAYERS):
-        for mark in dict.fromkeys(MARKS):
-            some = layer[np.array(MARKS)[labels[layer] % len(MARKS)] == mark]
+        for marker in dict.fromkeys(markers.tolist()):
+            chosen = layer[markers[labels[layer]] == marker]
             axes.scatter(
-                codes[some, 0], codes[some, 1], s=size, c=palette[labels[some]], marker=mark, alpha=0.6, linewidths=0,
-                rasterized=True,
+                codes[chosen, 0], codes[chosen, 1], s=size, c=palette[labels[chosen]], marker=marker, alpha=0.6,
+                linewidths=0, rasterized=True,
             )  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    for number, name in enumerate(classes):
-        mark = MARKS[number % len(MARKS)]
-        axes.plot([], [], mark, color=palette[number], markersize=12, label=name)
-    present = [number for number in range(len(classes)) if (labels == number).any()]
-    medians = np.array([np.median(codes[labels == number], axis=0) for number in present])
+    for label, name in enumerate(classes):
+        axes.plot([], [], markers[label], color=palette[label], markersize=12, label=name)
+    present = [label for label in range(len(classes)) if (labels == label).any()]
+    medians = np.array([np.median(codes[labels == label], axis=0) for label in present])
     pixels = (medians - low) / (high - low) * side
-    moved = _apart(pixels, [classes[number] for number in present], TEXT * 1.5, side)
+    positions = _separate(pixels, [classes[label] for label in present], FONT_SIZE * 1.5, side)
     # A name that would stand clearly elsewhere than its class misleads.
-    if np.abs(moved - pixels).max() <= TEXT:
-        for number, place in zip(present, moved, strict=True):
+    if np.abs(positions - pixels).max() <= FONT_SIZE:
+        for label, (x, y) in zip(present, positions, strict=True):
             axes.text(
-                place[0] / side, place[1] / side, classes[number], transform=axes.transAxes,
-                color=palette[number] * 0.75, fontsize=TEXT * 1.35, weight="bold", ha="center", va="center", zorder=5,
+                x / side, y / side, classes[label], transform=axes.transAxes, color=palette[label] * 0.75,
+                fontsize=FONT_SIZE * 1.35, weight="bold", ha="center", va="center", zorder=5,
                 path_effects=[withStroke(linewidth=6, foreground="white")],
             )  # fmt: skip
-    axes.set_xlabel(names[0], fontsize=TEXT, color=INK)
-    axes.set_ylabel(names[1], fontsize=TEXT, color=INK, rotation=0, labelpad=10)
-    _plain(axes)
+    axes.set_xlabel(names[0], fontsize=FONT_SIZE, color=TEXT)
+    axes.set_ylabel(names[1], fontsize=FONT_SIZE, color=TEXT, rotation=0, labelpad=10)
+    style_axes(axes)
     figure.legend(
-        loc="center left", bbox_to_anchor=((95 + side + 5) / width, (75 + side / 2) / height), fontsize=TEXT * 0.9,
-        frameon=False, labelcolor=INK, handletextpad=0.1,
+        loc="center left", bbox_to_anchor=((95 + side + 5) / width, (75 + side / 2) / height),
+        fontsize=FONT_SIZE * 0.9, frameon=False, labelcolor=TEXT, handletextpad=0.1,
     )  # fmt: skip
-    figure.suptitle(title, fontsize=_title_size(title, width), weight="bold", color=INK, y=1 - 18 / height)
+    _title(figure, title, 18)
     outside = int((np.abs(codes - (low + high) / 2) > (high - low) / 2).any(axis=1).sum())
     if outside:
         note = f"{outside:,} of {len(codes):,} codes lie outside"
-        figure.text((95 + side) / width, 14 / height, note, fontsize=TEXT * 0.75, color=QUIET, ha="right")
-    _write(path, figure)
+        figure.text((95 + side) / width, 14 / height, note, fontsize=FONT_SIZE * 0.75, color=MUTED, ha="right")
+    write_png(path, pixels_of(figure))
+    _write_svg(path, figure)
 
 
 def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw every term of the loss against the epoch, a panel a term, training and validation in each.
+    """Draw every term of a history against the epoch, a panel a term, training and validation in each.
 
-    `history` are the rows of history.csv: "epoch", "step", "split" ("train" or "validation") and one column a term in
-    nats per image (or as `unit` says), text or numbers; an empty cell is left out, and so is a term without any value.
+    `history` are the rows of history.csv, as text or numbers.
     """
-    series = _series(history)
-    columns = 2 if len(series) == 4 else max(1, min(3, len(series)))
-    rows = max(1, -(-len(series) // columns))
+    terms = curves(history)
+    columns = 2 if len(terms) == 4 else max(1, min(3, len(terms)))
+    rows = max(1, -(-len(terms) // columns))
     width, height = max(720, 400 * columns), 130 + 330 * rows
-    figure = _figure(width, height)
-    figure.suptitle(title, fontsize=_title_size(title, width), weight="bold", color=INK, y=1 - 30 / height)
+    figure = new_figure(width, height)
+    _title(figure, title, 30)
     handles: dict[str, Any] = {}
-    for number, (term, splits) in enumerate(series.items()):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    for index, (term, splits) in enumerate(terms.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
         for split, points in splits.items():
             (handles[split],) = axes.plot(
-                *zip(*points, strict=True),
-                color="#4477AA" if split == "train" else "#CC3311",
-                linestyle="-" if split == "train" else "--",
-                linewidth=2.5,
-                marker="o" if len(points) < 15 else "",
+                *zip(*points, strict=True), color=BLUE if split == "train" else RED,
+                linestyle="-" if split == "train" else "--", linewidth=2.5, marker="o" if len(points) < 15 else "",
                 markersize=6,
-            )
-        axes.set_title(term.replace("_", " "), fontsize=TEXT, color=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=STEPS))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+            )  # fmt: skip
+        axes.set_title(term.replace("_", " "), fontsize=FONT_SIZE, color=TEXT)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=TICK_STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=TICK_STEPS))
         axes.ticklabel_format(axis="y", useOffset=False)
-        axes.set_ylabel(unit(term), fontsize=TEXT * 0.9, color=INK)
-        if unit(term) != NATS:
+        axes.set_ylabel(term_unit(term), fontsize=FONT_SIZE * 0.9, color=TEXT)
+        if term_unit(term) != NATS:
             axes.set_ylim(-0.04, 1.04)
-        if number + columns >= len(series):
-            axes.set_xlabel("epoch", fontsize=TEXT * 0.9, color=INK)
-        _plain(axes)
+        if index + columns >= len(terms):
+            axes.set_xlabel("epoch", fontsize=FONT_SIZE * 0.9, color=TEXT)
+        style_axes(axes)
     figure.subplots_adjust(
         left=105 / width, right=1 - 20 / width, top=1 - 132 / height, bottom=70 / height, wspace=0.46, hspace=0.36
     )
     if handles:
         figure.legend(
             list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - 48 / height),
-            ncols=len(handles), fontsize=TEXT * 0.9, frameon=False, labelcolor=INK,
+            ncols=len(handles), fontsize=FONT_SIZE * 0.9, frameon=False, labelcolor=TEXT,
         )  # fmt: skip
-    _write(path, figure)
+    write_png(path, pixels_of(figure))
+    _write_svg(path, figure)
 
 
-def _series(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """{term: {split: [(epoch, value), ...]}} in the order of the columns, without empty or not finite cells."""
-    series: dict[str, dict[str, list[tuple[float, float]]]] = {}
+def learning_curve_difference(
+    path: Path, first: str, second: str, points: Sequence[tuple[int, float, float]], term: str
+) -> None:
+    """Draw a term of two runs (nats per image, validation) against the epoch, and beside it their difference.
+
+    Args:
+        first: the run that should have the lower term; second: the one that it is compared with.
+        points: (epoch, the first's term, the second's), in the order of the epochs.
+    """
+    epochs, first_values, second_values = (np.array(column) for column in zip(*points, strict=True))
+    figure = Figure(figsize=(9, 3.4), dpi=100, facecolor="white", layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, second_values, "o--", color=BLUE, linewidth=2, label=second)
+    left.plot(epochs, first_values, "s-", color=RED, linewidth=2, label=first)
+    left.set_ylabel(f"{term}, {NATS}", color=TEXT)
+    left.legend(frameon=False, labelcolor=TEXT)
+    right.axhline(0, color="#888888", linewidth=1)
+    right.plot(epochs, second_values - first_values, "s-", color=RED, linewidth=2)
+    right.set_ylabel(f"gain, {NATS}", color=TEXT)
+    for axes, title in ((left, "on validation images"), (right, f"{second} less {first}")):
+        axes.set_title(title, color=TEXT, fontsize=11)
+        axes.set_xlabel("epoch", color=TEXT)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        style_axes(axes, size=10)
+    write_png(path, pixels_of(figure))
+
+
+def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Draw the variance of the bound's gradient (nats squared) by two estimators, with 95 % intervals and their ratio.
+
+    Args:
+        metrics: run -> metric -> value; runs without these metrics are left out.
+
+    Raises:
+        ValueError: if no run has them.
+    """
+    runs = [run for run, row in metrics.items() if all(name in row for name, *_ in ESTIMATORS)]
+    if not runs:
+        raise ValueError(f"no run has {' and '.join(name for name, *_ in ESTIMATORS)}")
+    figure = Figure(figsize=(9, 1.3 + 0.34 * len(runs)), dpi=100, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    heights = np.arange(len(runs))[::-1]
+    for height, run in zip(heights, runs, strict=True):
+        low, high = (metrics[run][name] for name, *_ in ESTIMATORS)
+        axes.plot([low, high], [height, height], color="#bbbbbb", linewidth=1.5, zorder=1)
+        axes.annotate(
+            f"{high / low:,.0f} times", (np.sqrt(low * high), height), (0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=8.5, color=TEXT,
+        )  # fmt: skip
+    for name, title, color, marker in ESTIMATORS:
+        values = np.array([metrics[run][name] for run in runs])
+        ends = np.array([[metrics[run].get(name + end, metrics[run][name]) for run in runs] for end in INTERVAL])
+        axes.errorbar(
+            values, heights, xerr=np.abs(ends - values), fmt=marker, color=color, markersize=6, capsize=2.5,
+            linewidth=1.2, label=title, zorder=2,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_ylim(-0.6, len(runs) - 0.2)
+    axes.set_xlabel("variance of the gradient by mean and log-variance, nats squared", color=TEXT)
+    axes.set_title("One draw's gradient of the bound, by its estimator", color=TEXT, fontsize=11)
+    style_axes(axes, size=10)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks(heights, runs, color=TEXT)
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=TEXT)
+    write_png(path, pixels_of(figure))
+
+
+def curves(history: Sequence[Mapping[str, Any]], x: str = "epoch") -> Curves:
+    """Return the curve of each term of a history over the column `x`, in the order of the columns.
+
+    Empty cells and values that are not finite are left out, and so are terms without any value.
+    """
+    terms = [name for name in (history[0] if history else ()) if name not in ("epoch", "step", "split")]
+    found: Curves = {term: {} for term in terms}
     for row in history:
-        for term, cell in row.items():
-            if term in ("epoch", "step", "split") or cell in ("", None) or not math.isfinite(float(cell)):
-                continue
-            series.setdefault(term, {}).setdefault(row["split"], []).append((float(row["epoch"]), float(cell)))
-    order = [term for term in (history[0] if history else ()) if term in series]
-    return {term: series[term] for term in order}
+        for term in terms:
+            if row[term] not in ("", None) and math.isfinite(float(row[term])):
+                found[term].setdefault(row["split"], []).append((float(row[x]), float(row[term])))
+    return {term: splits for term, splits in found.items() if splits}
 
 
-def _apart(places: Array, texts: Sequence[str], size: float, side: int) -> Array:
-    """Move centres of texts [N, 2], in pixels of a square of `side`, up and down until no text covers another."""
-    half = np.array([0.5 * font(round(size), bold=True).getlength(text) for text in texts])
-    places = places.copy()
-    for _ in range(100):
-        places = np.clip(places, half[:, None] * [1, 0] + [0, size], side - half[:, None] * [1, 0] - [0, size])
-        for i, j in combinations(np.argsort(places[:, 1], kind="stable"), 2):
-            across, up = np.abs(places[i, 0] - places[j, 0]), places[j, 1] - places[i, 1]
-            if across < half[i] + half[j] and up < size:
-                places[[i, j], 1] += np.array([-0.5, 0.5]) * (size - up)
-    return places
-
-
-def _range(codes: Array) -> tuple[Array, Array]:
-    """Lower and upper bounds [2] that hold 99 % of the codes in each dimension, with some air, as a square."""
+def square_limits(codes: Array) -> tuple[Array, Array]:
+    """Return lower and upper ends [2] of axes, as a square, that hold 99 % of codes [N, 2] in each dimension."""
     low, high = np.quantile(codes, [0.005, 0.995], axis=0)
     half = max(float((high - low).max()) * 0.53, 1e-6)
     return (low + high) / 2 - half, (low + high) / 2 + half
 
 
-def _figure(width: int, height: int) -> Figure:
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+def new_figure(width: int, height: int) -> Figure:
+    """Return an empty figure of `width` by `height` pixels."""
+    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
 
-def _title_size(title: str, width: int) -> float:
-    """Points at which a bold title of this length fits into `width` pixels."""
-    return min(TEXT * 1.3, 1.45 * width / max(len(title), 1))
+def pixels_of(figure: Figure) -> Array:
+    """Return a figure drawn, uint8 [H, W, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _plain(axes: Axes) -> None:
-    axes.tick_params(labelsize=TEXT * 0.85, colors=INK)
+def style_axes(axes: Axes, size: float = FONT_SIZE * 0.85, color: str = TEXT) -> None:
+    """Set the look that all charts share: a light grid, no frame, tick labels of `size` points."""
+    axes.tick_params(labelsize=size, colors=color)
     axes.grid(color="#e4e4e4", linewidth=1)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#888888")
 
 
-def _write(path: Path, figure: Figure) -> None:
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()
-    write_png(path, np.asarray(canvas.buffer_rgba())[..., :3])
+def _title(figure: Figure, title: str, top: int) -> None:
+    """Write a bold title, `top` pixels below the upper edge, in a size at which it fits."""
+    width, height = figure.get_size_inches() * DPI
+    size = min(FONT_SIZE * 1.3, 1.45 * width / max(len(title), 1))
+    figure.suptitle(title, fontsize=size, weight="bold", color=TEXT, y=1 - top / height)
+
+
+def _separate(positions: Array, texts: Sequence[str], size: float, side: int) -> Array:
+    """Move centers of texts [N, 2], in pixels of a square of `side`, up and down until no text covers another."""
+    half = np.array([0.5 * font(round(size), bold=True).getlength(text) for text in texts])
+    margin = half[:, None] * [1, 0] + [0, size]
+    positions = positions.copy()
+    for _ in range(100):
+        positions = np.clip(positions, margin, side - margin)
+        for i, j in combinations(np.argsort(positions[:, 1], kind="stable"), 2):
+            dx, dy = np.abs(positions[i, 0] - positions[j, 0]), positions[j, 1] - positions[i, 1]
+            if dx < half[i] + half[j] and dy < size:
+                positions[[i, j], 1] += np.array([-0.5, 0.5]) * (size - dy)
+    return positions
+
+
+def _write_svg(path: Path, figure: Figure) -> None:
+    """Write a figure as SVG beside `path`, unless it is too large."""
     drawn = BytesIO()
     # Without a salt and with a date, the same chart would be other bytes every time.
     with rc_context({"svg.hashsalt": "atlas"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     if drawn.tell() <= SVG_BYTES:
-        with atomic_write(path.with_suffix(".svg")) as aside:
-            aside.write_bytes(drawn.getvalue())
+        with atomic_write(path.with_suffix(".svg")) as tmp:
+            tmp.write_bytes(drawn.getvalue())

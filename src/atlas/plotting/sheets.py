@@ -1,7 +1,7 @@
-"""Sheets of images: reconstructions, samples, maps of the latent space, style transfers, strips, arithmetic.
+"""Sheets of images: reconstructions, samples, latent maps, style transfers, rows of images, label arithmetic.
 
 Every image is shown pixel by pixel, enlarged by a whole factor. Images are uint8 [..., C, H, W] with C = 1 or 3; each
-function writes one PNG and returns nothing.
+function writes one PNG.
 """
 
 from collections.abc import Sequence
@@ -10,29 +10,30 @@ from pathlib import Path
 import numpy as np
 
 from atlas.plotting.canvas import (
-    INK,
-    PAPER,
-    QUIET,
+    BACKGROUND,
+    MUTED,
+    TEXT,
     Array,
+    GridLayout,
     Label,
-    Tiles,
     best_scale,
+    blank,
+    fit_font,
     font,
     grid,
-    in_rows,
     text_size,
     thinned,
     wrap,
     write_sheet,
 )
 
-WIDE = 900  # the width in pixels that sheets are enlarged towards
-LARGEST = 8  # pixels to the side of an image's pixel: a few images need not fill the width
-ABREAST = 10  # images side by side before a new row begins
+WIDTH = 900  # pixels towards which sheets are enlarged
+MAX_SCALE = 8  # pixels to the side of an image's pixel: a few images need not fill the width
+PAIRS_PER_ROW = 10
 AXES = ("z₁", "z₂")
-WRONG = (170, 20, 20)
-TICKS = 5  # labelled columns and rows of a map
-MAP_CELLS = {1: 8, 3: 5}  # cells a side of each map on the overview, by channels: more would be too large a file
+WRONG = "#aa1414"
+TICKS = 5  # labeled columns and rows of a map
+MAP_CELLS = {1: 8, 3: 5}  # cells to a side of each map on the sheet of all maps, by channels: more is too large a file
 
 
 def reconstructions(
@@ -40,34 +41,31 @@ def reconstructions(
     originals: Array,
     reconstructions: Array,
     title: str,
-    words: Sequence[Sequence[str]] = (),
+    texts: Sequence[Sequence[str]] = (),
     wrong: Sequence[bool] = (),
 ) -> None:
-    """Draw originals [N, C, H, W] over their reconstructions [N, C, H, W], in pairs of rows of at most ten.
+    """Draw originals [N, C, H, W] over their reconstructions [N, C, H, W], in pairs of rows.
 
-    `words` are the parts of what is written above each original, on one line where there is room and else one below
+    `texts` are the parts of what is written above each original, on one line where there is room and else one below
     the other; where `wrong` [N] it is bold, red and crossed.
     """
-    bands = -(-len(originals) // ABREAST)
+    bands = -(-len(originals) // PAIRS_PER_ROW)
     columns = -(-len(originals) // bands)
-    gap, scale = _measure(columns, originals.shape[-1])
-    across, width = originals.shape[-1] * scale + gap, columns * (originals.shape[-1] * scale + gap) - gap
-    marked = [["✗ " + parts[0], *parts[1:]] if bad else list(parts) for parts, bad in zip(words, wrong, strict=True)]
-    lines, small = _lines(marked, across, text_size(width))
-    space = _space(scale) + round(1.3 * small * max(map(len, lines), default=0))
-    pieces, rows, above, top = [], [], [], 0
-    for start in range(0, len(originals), columns):
-        some = slice(start, start + columns)
-        band = grid(np.stack([originals[some], reconstructions[some]]), gap, scale)
-        rows += [(top + band.shape[0] * (1 + 2 * row) / 4, ("original", "reconstruction")[row]) for row in (0, 1)]
-        for column, (parts, bad) in enumerate(zip(lines[some], wrong[some], strict=True)):
-            for line, text in enumerate(reversed(parts)):
-                x, y = (column + 0.5) * across, top - small * (0.4 + 1.2 * line)
-                above.append(Label(x, y, text, "ms", small, bold=bad, colour=WRONG if bad else INK))
-        pieces.append(band)
-        top += band.shape[0] + space
-    canvas = _stack(pieces, space)
-    write_sheet(path, canvas, title, _at_left(rows, canvas) + above)
+    scale = _scale(columns, originals)
+    column_width = (originals.shape[-1] + 1) * scale
+    marked = [["✗ " + parts[0], *parts[1:]] if bad else list(parts) for parts, bad in zip(texts, wrong, strict=True)]
+    lines, size = _fit_lines(marked, column_width, text_size(columns * column_width - scale))
+    line_space = round(1.3 * size * max(map(len, lines), default=0))
+    starts = range(0, len(originals), columns)
+    pairs = [np.stack([images[start : start + columns] for images in (originals, reconstructions)]) for start in starts]
+    canvas, tops, lefts = _arrange([[pair] for pair in pairs], scale, _group_gap(scale) + line_space)
+    labels = _row_labels(["original", "reconstruction"] * bands, tops, originals, scale, canvas)
+    for index, (parts, bad) in enumerate(zip(lines, wrong, strict=True)):
+        row, column = divmod(index, columns)
+        for line, text in enumerate(reversed(parts)):
+            x, y = lefts[column] + column_width / 2, tops[2 * row] - size * (0.4 + 1.2 * line)
+            labels.append(Label(x, y, text, "ms", size, bold=bad, color=WRONG if bad else TEXT))
+    write_sheet(path, canvas, title, labels)
 
 
 def samples(path: Path, images: Array, classes: Sequence[str], title: str) -> None:
@@ -75,13 +73,18 @@ def samples(path: Path, images: Array, classes: Sequence[str], title: str) -> No
 
     An unconditional model has L = 1 and `classes` [""]: its samples are laid out as nearly a square, unnamed.
     """
-    if len(images) == 1 and not classes[0]:
-        count = images.shape[1]
-        columns = int(np.ceil(np.sqrt(count)))
-        gap, scale = _measure(columns, images.shape[-1])
-        write_sheet(path, in_rows(images[0], columns, gap, scale), title)
-    else:
-        strips(path, images, classes, title)
+    if len(images) > 1 or classes[0]:
+        image_rows(path, images, classes, title)
+        return
+    count = images.shape[1]
+    columns = int(np.ceil(np.sqrt(count)))
+    cells = np.zeros((-(-count // columns) * columns, *images.shape[2:]), np.uint8)
+    cells[:count] = images[0]
+    scale = _scale(columns, images)
+    canvas, tops, lefts = _arrange([[cells.reshape(-1, columns, *images.shape[2:])]], scale)
+    if remainder := count % columns:
+        canvas[max(0, tops[-1] - scale) :, lefts[remainder] - scale :] = BACKGROUND
+    write_sheet(path, canvas, title)
 
 
 def latent_map(path: Path, images: Array, first: Array, second: Array, title: str, axes: Sequence[str] = AXES) -> None:
@@ -95,44 +98,41 @@ def latent_map(path: Path, images: Array, first: Array, second: Array, title: st
     """
     if not (np.all(np.diff(first) > 0) and np.all(np.diff(second) < 0)):
         raise ValueError("first must ascend (z1, left to right) and second descend (z2, top to bottom)")
-    gap, scale = _measure(images.shape[1], images.shape[-1])
-    canvas = grid(images, gap, scale)
+    scale = _scale(images.shape[1], images)
+    canvas, tops, lefts = _arrange([[images]], scale)
     height, width = canvas.shape[:2]
     size = text_size(width)
-    down, across = images.shape[-2] * scale + gap, images.shape[-1] * scale + gap
-    rows = [((row + 0.5) * down, _number(second[row])) for row in thinned(len(second), TICKS)]
-    labels = _at_left(rows, canvas)
-    labels += [
-        Label((column + 0.5) * across, height + size * 0.4, _number(first[column]), "ma", size)
-        for column in thinned(len(first), TICKS)
-    ]
-    widest = max(font(size).getlength(text) for _, text in rows)
+    rows = thinned(len(second), TICKS)
+    row_names = [_format_code(second[row]) for row in rows]
+    labels = _row_labels(row_names, [tops[row] for row in rows], images, scale, canvas)
+    for column in thinned(len(first), TICKS):
+        x = lefts[column] + images.shape[-1] * scale / 2
+        labels.append(Label(x, height + size * 0.4, _format_code(first[column]), "ma", size))
+    widest = max(font(size).getlength(text) for text in row_names)
     labels.append(Label(width / 2, height + size * 1.8, axes[0], "ma", size, bold=True))
     labels.append(Label(-widest - size * 1.1, height / 2, axes[1], "rm", size, bold=True))
     write_sheet(path, canvas, title, labels)
 
 
 def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, axes: Sequence[str] = AXES) -> None:
-    """Draw the maps [L, n, n, C, H, W] of every label side by side, five abreast, laid out as in `latent_map`.
+    """Draw the maps [L, n, n, C, H, W] of every label side by side, five a row, laid out as in `latent_map`.
 
-    Of maps with more cells than the sheet has room for, evenly spaced rows and columns are shown, the outermost too.
+    Of maps with more than `MAP_CELLS` to a side, evenly spaced rows and columns are shown, the outermost among them.
     """
-    shown = thinned(images.shape[1], MAP_CELLS[images.shape[-3]])
-    images = images[:, shown][:, :, shown]
+    cells = thinned(images.shape[1], MAP_CELLS[images.shape[-3]])
+    images = images[:, cells][:, :, cells]
     columns = min(len(images), 5)
-    gap, scale = _measure(columns * len(shown), images.shape[-1])
-    if images.shape[-3] == 3:
-        # Photographs of 32 pixels cannot be read at their own size, as digits can.
-        gap = scale = max(scale, 2)
-    blocks = [grid(block, gap, scale) for block in images]
-    height, width = blocks[0].shape[:2]
+    # Photographs of 32 pixels cannot be read at their own size, as digits can.
+    scale = max(_scale(columns * len(cells), images), 2 if images.shape[-3] == 3 else 1)
+    maps = [grid(image, scale, scale) for image in images]
+    height, width = maps[0].shape[:2]
     size = text_size(width * columns)
-    named = any(classes)
-    tiles = Tiles(len(blocks), columns, height, width, round(size * 1.5) if named else 0, size)
-    canvas = tiles.paint(blocks)
-    run = f"each map: {axes[0]} rises to the right, {axes[1]} upwards"
-    labels = tiles.captions(classes, size) if named else []
-    labels.append(Label(canvas.shape[1] / 2, canvas.shape[0] + size * 0.7, run, "ma", round(size * 0.85), colour=QUIET))
+    layout = GridLayout(len(maps), columns, height, width, round(size * 1.5) if any(classes) else 0, size)
+    canvas = layout.paint(maps)
+    directions = f"each map: {axes[0]} rises to the right, {axes[1]} upwards"
+    labels = layout.captions(classes, size) if any(classes) else []
+    y = canvas.shape[0] + size * 0.7
+    labels.append(Label(canvas.shape[1] / 2, y, directions, "ma", round(size * 0.85), color=MUTED))
     write_sheet(path, canvas, title, labels)
 
 
@@ -143,19 +143,40 @@ def style_transfer(
 
     `transfers` [S, L, C, H, W] is the image of style s and class l: column s, row l.
     """
-    gap, scale = _measure(len(originals), originals.shape[-1])
-    top = grid(originals[None], gap, scale)
-    below = grid(transfers.swapaxes(0, 1), gap, scale)
-    canvas = _stack([top, below], _space(scale))
-    size = text_size(canvas.shape[1])
-    down, across = originals.shape[-2] * scale + gap, originals.shape[-1] * scale
-    rows = [(top.shape[0] / 2, "original")]
-    rows += [(top.shape[0] + _space(scale) + (row + 0.5) * down, name) for row, name in enumerate(classes)]
-    above = _above(original_labels, [column * (across + gap) for column in range(len(originals))], across, 0, size)
-    write_sheet(path, canvas, title, _at_left(rows, canvas) + above)
+    scale = _scale(len(originals), originals)
+    canvas, tops, lefts = _arrange([[originals[None]], [transfers.swapaxes(0, 1)]], scale)
+    labels = _row_labels(["original", *classes], tops, originals, scale, canvas)
+    labels += _column_labels(original_labels, lefts, originals, scale, canvas)
+    write_sheet(path, canvas, title, labels)
 
 
-def strips(
+def style_transfer_sheet(
+    path: Path, image: Array, reconstruction: Array, transfers: Array, classes: Sequence[str], own: int, title: str
+) -> None:
+    """Draw one image, as the network sees it, over its reconstruction, and beside them its style in every label.
+
+    Args:
+        image, reconstruction: uint8 [C, H, W].
+        transfers: uint8 [classes, C, H, W], in two rows.
+        own: the image's own label, whose name is set in bold.
+    """
+    columns = -(-len(transfers) // 2)
+    scale = best_scale((columns + 1) * image.shape[-1], WIDTH)
+    height, width = image.shape[-2] * scale, image.shape[-1] * scale
+    size = text_size((columns + 1) * width)
+    left = GridLayout(2, 1, height, width, round(1.6 * size), scale)
+    right = GridLayout(len(transfers), columns, height, width, round(1.6 * size), scale)
+    start = width + width // 4
+    canvas = blank(left.size[0], start + right.size[1])
+    canvas[:, :width] = left.paint(grid(cell[None, None], 0, scale) for cell in (image, reconstruction))
+    canvas[: right.size[0], start:] = right.paint(grid(cell[None, None], 0, scale) for cell in transfers)
+    labels = left.captions(["input", "reconstruction"], fit_font(["reconstruction"], width, size))
+    captions = right.captions(classes, fit_font(classes, width, size, bold=True))
+    labels += [label._replace(x=label.x + start, bold=index == own) for index, label in enumerate(captions)]
+    write_sheet(path, canvas, title, labels)
+
+
+def image_rows(
     path: Path,
     images: Array,
     row_labels: Sequence[str],
@@ -170,23 +191,20 @@ def strips(
     `before` and `after` [rows, C, H, W] stand at the left and the right ends of the rows, set apart. They have column
     labels too.
     """
-    ends = sum(end is not None for end in (before, after))
-    gap, scale = _measure(images.shape[1] + ends, images.shape[-1])
-    canvas, lefts = _beside([before, images, after], gap, scale)
-    down, across = images.shape[-2] * scale + gap, images.shape[-1] * scale
-    labels = _at_left([((row + 0.5) * down, name) for row, name in enumerate(row_labels)], canvas)
-    labels += _above(column_labels, lefts, across, 0, text_size(canvas.shape[1]))
-    if below:
-        size = text_size(canvas.shape[1])
-        lines = wrap(below, canvas.shape[1], size).splitlines()
-        labels += [
-            Label(canvas.shape[1] / 2, canvas.shape[0] + size * (0.6 + 1.3 * line), text, "ma", size)
-            for line, text in enumerate(lines)
-        ]
+    blocks = [None if before is None else before[:, None], images, None if after is None else after[:, None]]
+    present = [block for block in blocks if block is not None]
+    scale = _scale(images.shape[1] + len(present) - 1, images)
+    canvas, tops, lefts = _arrange([present], scale)
+    height, width = canvas.shape[:2]
+    labels = _row_labels(row_labels, tops, images, scale, canvas)
+    labels += _column_labels(column_labels, lefts, images, scale, canvas)
+    size = text_size(width)
+    for line, text in enumerate(wrap(below, width, size).splitlines()):
+        labels.append(Label(width / 2, height + size * (0.6 + 1.3 * line), text, "ma", size))
     write_sheet(path, canvas, title, labels)
 
 
-def arithmetic(
+def label_arithmetic(
     path: Path,
     means: Array,
     originals: Array,
@@ -197,104 +215,96 @@ def arithmetic(
 ) -> None:
     """Draw each class's mean code, decoded [L, C, H, W], in the top row; below, images moved from class to class.
 
-    Row by row an original [S, C, H, W], named at its left, and what becomes of it, `moved` [S, L, C, H, W]: column l
-    is the image moved to class l.
+    Row by row an original [S, C, H, W], named at its left, and `moved` [S, L, C, H, W]: column l is the image moved to
+    class l.
     """
-    gap, scale = _measure(len(classes) + 1, originals.shape[-1])
-    below, lefts = _beside([originals, moved], gap, scale)
-    top = np.full((originals.shape[-2] * scale, below.shape[1], 3), PAPER, np.uint8)
-    top[:, lefts[1] :] = grid(means[None], gap, scale)
-    canvas = _stack([top, below], _space(scale))
-    start = top.shape[0] + _space(scale)
-    down, across = originals.shape[-2] * scale + gap, originals.shape[-1] * scale
+    scale = _scale(len(classes) + 1, originals)
+    canvas, tops, lefts = _arrange([[None, means[None]], [originals[:, None], moved]], scale)
     size = text_size(canvas.shape[1])
-    rows = [(start + (row + 0.5) * down, name) for row, name in enumerate(original_labels)]
-    labels = _at_left(rows, canvas) + _above(["", *classes], lefts, across, 0, size)
-    labels.append(Label(lefts[1] - size * 0.5, top.shape[0] / 2, "class means", "rm", size))
-    labels += _above(["original"], lefts, across, start, size)
+    labels = _row_labels(["", *original_labels], tops, originals, scale, canvas)
+    labels += _column_labels(["", *classes], lefts, originals, scale, canvas)
+    labels += _column_labels(["original"], lefts, originals, scale, canvas, top=tops[1])
+    labels.append(Label(lefts[1] - size * 0.5, originals.shape[-2] * scale / 2, "class means", "rm", size))
     write_sheet(path, canvas, title, labels)
 
 
-def _measure(columns: int, width: int) -> tuple[int, int]:
-    """The gap and the factor for `columns` images of `width` pixels abreast."""
-    scale = min(best_scale(columns * width, WIDE), LARGEST)
-    return scale, scale
+def _scale(columns: int, images: Array) -> int:
+    """Return the factor by which images [..., W], so many in a row, are enlarged; the gaps between them are as wide."""
+    return min(best_scale(columns * images.shape[-1], WIDTH), MAX_SCALE)
 
 
-def _space(scale: int) -> int:
-    """What sets rows apart that belong to different groups."""
+def _group_gap(scale: int) -> int:
+    """Return the pixels between groups of images."""
     return 6 + 4 * scale
 
 
-def _stack(pieces: Sequence[Array], space: int) -> Array:
-    """Canvases one below the other on paper, `space` pixels apart, flush left."""
-    width = max(piece.shape[1] for piece in pieces)
-    height = sum(piece.shape[0] for piece in pieces) + space * (len(pieces) - 1)
-    canvas = np.full((height, width, 3), PAPER, np.uint8)
-    top = 0
-    for piece in pieces:
-        canvas[top : top + piece.shape[0], : piece.shape[1]] = piece
-        top += piece.shape[0] + space
-    return canvas
+def _arrange(
+    blocks: Sequence[Sequence[Array | None]], scale: int, row_gap: int | None = None
+) -> tuple[Array, list[int], list[int]]:
+    """Lay out rows and columns of blocks, each of images [rows, columns, C, H, W] or None where nothing stands.
 
+    Blocks are set apart by `_group_gap`, vertically by `row_gap` if it is given.
 
-def _beside(blocks: Sequence[Array | None], gap: int, scale: int) -> tuple[Array, list[int]]:
-    """Blocks of images [rows, columns, C, H, W], or of one column [rows, C, H, W], side by side and set apart.
-
-    Returns the canvas and where each column begins, in pixels.
+    Returns:
+        the canvas; the tops of all rows of images and the lefts of all their columns, in pixels.
     """
-    pieces, lefts, left = [], [], 0
-    for block in blocks:
-        if block is None:
-            continue
-        block = block[:, None] if block.ndim == 4 else block
-        piece = grid(block, gap, scale)
-        lefts += [left + column * (block.shape[-1] * scale + gap) for column in range(block.shape[1])]
-        pieces += [piece, np.full((len(piece), _space(scale), 3), PAPER, np.uint8)]
-        left += piece.shape[1] + _space(scale)
-    return np.concatenate(pieces[:-1], axis=1), lefts
+
+    height, width = next(block.shape[-2:] for row in blocks for block in row if block is not None)
+    row_counts = [next(len(block) for block in row if block is not None) for row in blocks]
+    column_counts = [
+        max(block.shape[1] for block in column if block is not None) for column in zip(*blocks, strict=True)
+    ]
+    # The row (column) of blocks that each row (column) of images belongs to.
+    block_rows, block_columns = (np.repeat(np.arange(len(counts)), counts) for counts in (row_counts, column_counts))
+    gap = _group_gap(scale)
+    tops = np.arange(len(block_rows)) * (height + 1) * scale + block_rows * ((row_gap or gap) - scale)
+    lefts = np.arange(len(block_columns)) * (width + 1) * scale + block_columns * (gap - scale)
+    canvas = blank(tops[-1] + height * scale, lefts[-1] + width * scale)
+    for i, row in enumerate(blocks):
+        for j, block in enumerate(row):
+            if block is not None:
+                cells = grid(block, scale, scale)
+                top, left = tops[block_rows == i][0], lefts[block_columns == j][0]
+                canvas[top : top + len(cells), left : left + cells.shape[1]] = cells
+    return canvas, tops.tolist(), lefts.tolist()
 
 
-def _above(names: Sequence[str], lefts: Sequence[int], width: int, top: float, size: int) -> list[Label]:
-    """Labels above columns `width` pixels wide that begin at `lefts`, all in the size that lets the longest fit."""
+def _row_labels(names: Sequence[str], tops: Sequence[int], images: Array, scale: int, canvas: Array) -> list[Label]:
+    """Return labels at the left of the canvas, each beside the middle of its row of images."""
+    size, middle = text_size(canvas.shape[1]), images.shape[-2] * scale / 2
+    return [Label(-size * 0.5, top + middle, name, "rm", size) for top, name in zip(tops, names, strict=True) if name]
+
+
+def _column_labels(
+    names: Sequence[str], lefts: Sequence[int], images: Array, scale: int, canvas: Array, top: int = 0
+) -> list[Label]:
+    """Return labels above columns of images that begin at `lefts`, all in the size that lets the longest fit."""
     if not any(names):
         return []
-    small = _fitting(names, width, size)
+    width, size = images.shape[-1] * scale, text_size(canvas.shape[1])
+    fitting = fit_font(names, width, size)
     return [
-        Label(left + width / 2, top - size * 0.4, name, "ms", small)
+        Label(left + width / 2, top - size * 0.4, name, "ms", fitting)
         for left, name in zip(lefts, names, strict=False)
         if name
     ]
 
 
-def _lines(words: Sequence[Sequence[str]], width: float, size: int) -> tuple[list[list[str]], int]:
-    """The parts of each text on one line if all then fit into `width` pixels hardly smaller, else one below the other.
+def _fit_lines(texts: Sequence[Sequence[str]], width: float, size: int) -> tuple[list[list[str]], int]:
+    """Return texts as lines, and their size.
 
-    Returns them and their size.
+    The parts of each text stand on one line if all then fit into `width` pixels hardly smaller, else one below the
+    other.
     """
-    joined = [[" · ".join(parts)] for parts in words]
+    joined = [[" · ".join(parts)] for parts in texts]
     if not joined:
         return [], size
-    smaller = _fitting([text for (text,) in joined], width, size, bold=True)
-    if smaller > 0.75 * size:
-        return joined, smaller
-    return [list(parts) for parts in words], _fitting(
-        [text for parts in words for text in parts], width, size, bold=True
-    )
+    fitting = fit_font([line for (line,) in joined], width, size, bold=True)
+    if fitting > 0.75 * size:
+        return joined, fitting
+    return [list(parts) for parts in texts], fit_font([text for parts in texts for text in parts], width, size, True)
 
 
-def _at_left(rows: Sequence[tuple[float, str]], canvas: Array) -> list[Label]:
-    """Labels at the left of `canvas`, each centred at its height in pixels."""
-    size = text_size(canvas.shape[1])
-    return [Label(-size * 0.5, y, text, "rm", size) for y, text in rows if text]
-
-
-def _fitting(texts: Sequence[str], width: float, size: int, bold: bool = False) -> int:
-    """The largest text size up to `size` at which each text is at most `width` pixels long."""
-    longest = max(font(size, bold).getlength(text) for text in texts)
-    return max(9, min(size, int(size * (width - 4) / max(longest, 1))))
-
-
-def _number(value: float) -> str:
-    """A code value as a tick label, with a true minus sign and no minus zero."""
+def _format_code(value: float) -> str:
+    """Return a code value as a tick label, with a true minus sign and no minus zero."""
     return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")

@@ -1,6 +1,25 @@
-"""The colours and marks by which classes are told apart in every picture of codes."""
+"""Style: the colors and markers by which classes are told apart, and the units of the terms of a history."""
 
 # Paul Tol's muted scheme, made to be told apart by colour-blind readers, and black for the tenth class. Ten are many:
-# classes whose colours are near for some readers differ in their marks.
-COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
-MARKS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
+# classes whose colors are near for some readers differ in their markers.
+COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
+MARKERS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
+
+NATS = "nats per image"
+OTHER_UNITS = {
+    "probability": "probability",
+    "paused": "share of steps",
+    "won": "share of steps",
+    "accuracy": "share of images",
+}
+"""By the end of a term's name."""
+
+
+def class_style(label: int) -> tuple[str, str]:
+    """Return the color and the marker of a class."""
+    return COLORS[label % len(COLORS)], MARKERS[label % len(MARKERS)]
+
+
+def term_unit(term: str) -> str:
+    """Return the unit of a column of history.csv."""
+    return OTHER_UNITS.get(term.rsplit("_", 1)[-1], NATS)
