@@ -1,4 +1,4 @@
-"""Train the judge of one data set: a small classifier that reads labels and lends its features to the distances."""
+"""Train the judge of one data set: a small classifier, whose labels and features the metrics use."""
 
 import argparse
 import math
@@ -6,62 +6,63 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from torch.nn import functional
-from tqdm import tqdm
-
-from atlas.core import settings as settings_file
-from atlas.core.datasets import Dataset, epoch_batches, to_unit
-from atlas.core.device import device_config
-from atlas.core.files import run_stage
-from atlas.core.files import atomic_dir, write_json
-from atlas.metrics.classifier import Judge, augment, read
-from atlas.core.model import save_weights
-
-PEAK_RATE = 0.01
-SEED = 1
-"""Always: measures must not change with the seed of what they measure."""
+from atlas.core.files import atomic_dir, run_stage, write_json
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="a name under `datasets` in params.yaml")
-    name = parser.parse_args().dataset
+    train_judge(parser.parse_args().dataset)
+
+
+def train_judge(name: str) -> None:
+    """Train the judge of the data set of that name; write outputs/judges/NAME."""
+    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
+    import torch
+    from torch.nn import functional
+    from tqdm import tqdm
+
+    from atlas.core import settings as settings_file
+    from atlas.core.datasets import Dataset, epoch_batches, to_unit
+    from atlas.core.device import device_config
+    from atlas.core.model import save_weights
+    from atlas.metrics.classifier import Judge, augment, classify
+
     settings = settings_file.load()
-    settings_file.known("dataset", name, settings.datasets)
-    budget = settings.budget.judge[name]
+    settings_file.require_known("dataset", name, settings.datasets)
+    budget, seed = settings.budget.judge[name], settings.judge.seed
     config = device_config()
     dataset = Dataset.open(Path("data") / name)
     training = dataset.split("train", config.device, budget.images)
-    torch.manual_seed(SEED)
-    generator = torch.Generator().manual_seed(SEED)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     judge = config.to_device(Judge(dataset.shape, len(dataset.classes), budget.width))
-    optimiser = torch.optim.AdamW(judge.parameters(), weight_decay=0.01)
-    per_epoch = len(training) // budget.batch_size
-    total = per_epoch * budget.epochs
+    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=settings.judge.weight_decay)
+    steps_per_epoch = len(training) // budget.batch_size
+    steps = steps_per_epoch * budget.epochs
     started = time.perf_counter()
-    # A digit in a mirror is another sign; a ship is a ship.
+    # A mirrored digit is another sign; a mirrored ship is a ship.
     mirror = dataset.shape[0] == 3
-    with tqdm(total=total, desc=f"judge of {name}", unit="step", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=steps, desc=f"judge of {name}", unit="step", disable=not sys.stderr.isatty()) as bar:
         for epoch in range(budget.epochs):
             judge.train()
-            for position, chosen in enumerate(epoch_batches(len(training), budget.batch_size, SEED, epoch)):
-                progress = (epoch * per_epoch + position) / total
-                optimiser.param_groups[0]["lr"] = PEAK_RATE * one_cycle(progress)
-                chosen = chosen.to(config.device)
-                images = augment(to_unit(training.images[chosen]), mirror, generator)
+            for step, idx in enumerate(epoch_batches(len(training), budget.batch_size, seed, epoch)):
+                progress = (epoch * steps_per_epoch + step) / steps
+                optimizer.param_groups[0]["lr"] = settings.judge.learning_rate * one_cycle(progress)
+                idx = idx.to(config.device)
+                images = augment(to_unit(training.images[idx]), mirror, generator)
                 with config.autocast():
                     logits = judge(images)
-                loss = functional.cross_entropy(logits.float(), training.labels[chosen])
-                optimiser.zero_grad()
+                loss = functional.cross_entropy(logits.float(), training.labels[idx])
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
                 bar.update()
     report = {}
-    # The test images are read once, here, to say how good the judge is; nothing is chosen by them.
+    # The test images are classified once, here, to say how good the judge is; nothing is chosen by them.
     for part in ("validation", "test"):
         split = dataset.split(part, config.device)
-        labels = torch.cat([read(judge, to_unit(images))[1] for images in split.images.split(1000)])
+        labels = torch.cat([classify(judge, to_unit(images))[1] for images in split.images.split(1000)])
         report[f"{part}_accuracy"] = (labels == split.labels).double().mean().item()
         report[f"{part}_n"] = len(split)
     with atomic_dir(Path("outputs/judges") / name) as folder:

@@ -1,1 +1,1 @@
-"""Claims about the models and their verdicts."""
+"""Claims about the models, their verdicts, and the tables of all results."""

@@ -1,109 +1,187 @@
-"""Verdicts: whether the numbers of a run, or of a pair of runs, show what they were to show, and none too gently."""
+"""How a claim is decided: each of its metrics by the 95 % interval of a difference, the claim by its worst metric.
+
+The difference:
+
+    pair of runs   the first run's number less the second's ("closer_to_one": of their distances from 1)
+    single run     its number less the limit
+
+Its interval, from the first of these that is there:
+
+    seeds    at least three seeds of the same runs: the mean of the differences seed by seed (Student's t)
+    images   both runs' values for the same images: the mean of the differences image by image
+    runs     the runs' own bootstrap intervals, as if independent
+
+The metric's verdict:
+
+    holds       the interval lies on the right side of zero; of "not_lower" and "not_higher": not on the wrong side
+    fails       the interval lies on the wrong side of zero
+    not shown   the interval contains zero
+
+The claim fails if one of its metrics fails, else it is not shown if one is not shown, else it holds.
+"""
 
 import math
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-Numbers = Mapping[str, float]
-Sense = Literal["lower", "higher", "nearer 1", "not lower", "not higher", "below", "above", "printed"]
+from atlas.claims.claims import CLAIMS, Claim, Evidence
 
-SEEDS = 3
+Metrics = Mapping[str, float]
+"""{metric: number} of one run, with `<metric>_low` and `_high` where a 95 % interval is known."""
+Interval = tuple[float, float]
+Row = dict[str, Any]
+
+MIN_SEEDS = 3
 """The fewest seeds whose spread says more than that of the images does."""
+MATCHED_BUDGET = ("network", "epochs", "batch_size", "width", "images")
+"""Settings that a fair pair has in common; where it has not, the row says so."""
+WORST_FIRST = ("fails", "not shown", "holds")
 
 
-class Evidence(NamedTuple):
-    """One measure that carries a claim.
+@dataclass(frozen=True)
+class Results:
+    """What the claims are decided from."""
 
-    Of a pair, the first run's number is to be `lower` or `higher` than the second's, `nearer 1`, or shown to be `not
-    lower` or `not higher`. Of a single run, it is to lie `below` or `above` a limit. `printed` decides nothing.
+    metrics: Mapping[str, Metrics]
+    """Of each run."""
+    settings: Mapping[str, Mapping[str, Any]]
+    """Of each run, every effective setting (`Settings.flat`)."""
+    accuracies: Mapping[str, float]
+    """Of each data set, the judge's accuracy on real test images."""
+    per_image: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    """Of some runs and metrics, what the metric is the mean of, [N], in the test set's order."""
+    seeds: Mapping[str, Mapping[int, Metrics]] = field(default_factory=dict)
+    """Of some runs, their metrics with other seeds."""
+
+
+def decide_claims(results: Results) -> list[Row]:
+    """Verdicts: a row for each claim and each run or pair of it: claim, runs, values, n, interval, seeds, verdict, why.
+
+    values, n (of images), interval (of the difference) and seeds (how many) are by metric. A claim without runs, or
+    whose metrics are missing, is "not run".
     """
+    rows = []
+    for claim in CLAIMS:
+        decided = [_decide_runs(claim, runs, results) for runs in claim.runs(results.settings)]
+        if not decided:
+            decided = [_row(claim, (), "not run", f"there are no runs of {claim.needed_runs()}")]
+        elif all(row["verdict"] == "not run" and not row["values"] for row in decided):
+            decided = [_row(claim, (), "not run", f"no run has {' or '.join(claim.decisive)}")]
+        rows += decided
+    return rows
 
-    measure: str
-    sense: Sense
-    limit: float = 0.0
-    of_judge: bool = False
-    """Is the limit a share of what the judge reads right in real test images?"""
+
+def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
+    """Return the row of one claim and one run or pair."""
+    metrics = [results.metrics[run] for run in runs]
+    settings = [results.settings[run] for run in runs]
+    seeds = [results.seeds.get(run, {}) for run in runs]
+    common_seeds = sorted(set.intersection(*map(set, seeds)))
+    missing = [
+        f"{run} has no {name}"
+        for name in claim.decisive
+        for run, own in zip(runs, metrics, strict=True)
+        if name not in own
+    ]
+    row = _row(claim, runs, "not run", "; ".join(missing))
+    verdicts, reasons = [], []
+    for evidence in claim.evidence:
+        name = evidence.metric
+        if not all(name in own for own in metrics):
+            continue
+        row["values"][name] = [own[name] for own in metrics]
+        if all(f"{name}_n" in own for own in metrics):
+            row["n"][name] = [own[f"{name}_n"] for own in metrics]
+        other_seeds = [[own[seed] for own in seeds] for seed in common_seeds]
+        other_seeds = [repeated for repeated in other_seeds if all(name in own for own in repeated)]
+        per_image = [results.per_image.get(run, {}).get(name, np.empty(0)) for run in runs]
+        accuracy = results.accuracies[settings[0]["dataset"]]
+        verdict, interval, reason = decide(evidence, metrics, accuracy, per_image, other_seeds)
+        reasons.append(reason)
+        if interval:
+            verdicts.append(verdict)
+            row["interval"][name] = list(interval)
+            if len(other_seeds) + 1 >= MIN_SEEDS:
+                row["seeds"][name] = len(other_seeds) + 1
+    if missing:
+        return row
+    if len(runs) > 1:
+        reasons.append(
+            "an interval of a difference is of the differences image by image or seed by seed where the text says so, "
+            "else made of the two runs' own, as if independent"
+        )
+        unmatched = [key for key in MATCHED_BUDGET if len({str(own.get(key)) for own in settings}) > 1]
+        reasons += [f"the runs differ in {', '.join(unmatched)}"] if unmatched else []
+    return row | {"verdict": min(verdicts, key=WORST_FIRST.index), "why": "; ".join(reasons)}
 
 
-def mean_difference(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of differences [N], N at least 2, by the normal law of large numbers."""
+def decide(
+    evidence: Evidence,
+    metrics: Sequence[Metrics],
+    accuracy: float,
+    per_image: Sequence[NDArray[np.float64]],
+    other_seeds: Sequence[Sequence[Metrics]],
+) -> tuple[str, Interval | None, str]:
+    """Verdict of one metric of a claim, the interval of the difference, and the reason in words.
+
+    Where the metric is only context, the verdict is empty.
+
+    Args:
+        metrics: of the run, or of the two.
+        accuracy: of the judge on real test images.
+        per_image: of the same runs, the metric's values of each image, empty where they are not known.
+        other_seeds: metrics of the same runs with each other seed.
+    """
+    name, direction = evidence.metric, evidence.direction
+    text = " against ".join(f"{own[name]:.4g}" for own in metrics)
+    if direction == "context":
+        return "", None, f"{name} {text}"
+    limit = evidence.limit * (accuracy if evidence.relative_to_classifier else 1)
+    has_interval = all(f"{name}_low" in own and f"{name}_high" in own for own in metrics)
+    # A single run is compared with its limit, a number without spread.
+    first, second, *_ = [*(_value_low_high(evidence, own) for own in metrics), (limit, limit, limit)]
+    if len(other_seeds) + 1 >= MIN_SEEDS:
+        pairs = [[*(_value_low_high(evidence, own)[0] for own in seed), limit] for seed in (metrics, *other_seeds)]
+        differences = [values[0] - values[1] for values in pairs]
+        low, high = seeds_interval(differences)
+        has_interval = True
+        average = float(np.mean(differences)) + (limit if len(metrics) == 1 else 0.0)
+        text += f" (seed by seed, {len(pairs)} seeds: {average:.4g} on average)"
+    elif len(metrics) == 2 and len(per_image[0]) == len(per_image[1]) > 0 and direction != "closer_to_one":
+        low, high = images_interval(per_image[0] - per_image[1])
+        text += " (image by image)"
+    else:
+        low, high = independent_difference(first, second)
+    below, above = high < 0, low > 0
+    right, wrong = (below, above) if direction in ("lower", "below", "closer_to_one", "not_higher") else (above, below)
+    verdict = "fails" if wrong else "holds" if right or direction.startswith("not_") else "not shown"
+    wanted = direction.replace("_", " ")
+    if len(metrics) == 1:
+        relative = f" ({evidence.limit:.0%} of the judge's accuracy on real images)"
+        wanted += f" {limit:.4g}{relative if evidence.relative_to_classifier else ''}"
+    without = "" if has_interval else ", without an interval"
+    return verdict, (low, high), f"{name} {text}, to be {wanted}: {verdict}{without}"
+
+
+def images_interval(differences: NDArray[np.float64]) -> Interval:
+    """95 % interval of the mean of differences [N], one an image, N at least 2, from the normal distribution."""
     half = 1.959964 * differences.std(ddof=1) / math.sqrt(len(differences))
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
-def seeds_interval(values: list[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of one value a seed, at least 2, by Student's t."""
-    half = student.ppf(0.975, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+def seeds_interval(differences: Sequence[float]) -> Interval:
+    """95 % interval of the mean of differences, one a seed, at least 2, from Student's t."""
+    half = student.ppf(0.975, len(differences) - 1) * float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    return float(np.mean(differences)) - half, float(np.mean(differences)) + half
 
 
-def decide(
-    part: Evidence,
-    found: list[Numbers],
-    judge: float,
-    differences: NDArray[np.float64] | None,
-    others: list[list[Numbers]],
-) -> tuple[str, tuple[float, float] | None, str]:
-    """Return a verdict (empty for what is only printed), the interval that it hangs on, and a sentence.
-
-    `others` holds what the same runs gave with other seeds.
-    """
-    name = part.measure
-    shown = " against ".join(f"{numbers[name]:.4g}" for numbers in found)
-    if part.sense == "printed":
-        return "", None, f"{name} {shown}"
-    first, limit = _interval(name, found[0]), part.limit * (judge if part.of_judge else 1)
-    if part.sense in ("below", "above"):
-        what = f" ({part.limit:.0%} of what the judge reads right in real images)" if part.of_judge else ""
-        difference, known = (first[0] - limit, first[1] - limit), _has_interval(name, found[0])
-        wanted = f"{part.sense} {limit:.4g}{what}"
-    else:
-        second = _interval(name, found[1])
-        if part.sense == "nearer 1":
-            first, second = _from_one(first), _from_one(second)
-        values = _values(part, found)
-        difference = independent_difference((values[0], *first), (values[1], *second))
-        if differences is not None and part.sense != "nearer 1" and len(others) + 1 < SEEDS:
-            difference = mean_difference(differences)
-            shown += " (image by image)"
-        known = all(_has_interval(name, numbers) for numbers in found)
-        wanted = part.sense
-    if len(others) + 1 >= SEEDS:
-        effects = [_effect(part, numbers, limit) for numbers in (found, *others)]
-        difference, known = seeds_interval(effects), True
-        average = float(np.mean(effects)) + (limit if len(found) == 1 else 0.0)
-        shown += f" (seed by seed, {len(effects)} seeds: {average:.4g} on average)"
-    low, high = difference
-    shows = {-1: high < 0, 1: low > 0}
-    better = -1 if part.sense in ("lower", "below", "nearer 1", "not higher") else 1
-    if shows[-better]:
-        verdict = "fails"
-    elif shows[better] or part.sense.startswith("not "):
-        verdict = "holds"
-    else:
-        verdict = "not shown"
-    covered = "" if known else ", without an interval"
-    return verdict, (low, high), f"{name} {shown}, to be {wanted}: {verdict}{covered}"
-
-
-def _values(part: Evidence, found: list[Numbers]) -> list[float]:
-    return [abs(numbers[part.measure] - 1) if part.sense == "nearer 1" else numbers[part.measure] for numbers in found]
-
-
-def _effect(part: Evidence, found: list[Numbers], limit: float) -> float:
-    """Return what the verdict is about: the first run's number less the second's, or less the limit."""
-    values = _values(part, found)
-    return values[0] - (values[1] if len(values) > 1 else limit)
-
-
-def independent_difference(
-    first: tuple[float, float, float], second: tuple[float, float, float]
-) -> tuple[float, float]:
-    """Return the interval of first - second, each (value, low, high), from their own intervals as if independent.
+def independent_difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Interval:
+    """95 % interval of first - second, each (value, low, high), from their own intervals as if independent.
 
     The square-root rule (Zou and Donner 2008): exact for normal ones; too wide where both saw the same images.
     """
@@ -111,14 +189,16 @@ def independent_difference(
     return a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
 
 
-def _has_interval(name: str, numbers: Numbers) -> bool:
-    return f"{name}_low" in numbers and f"{name}_high" in numbers
+def _value_low_high(evidence: Evidence, metrics: Metrics) -> tuple[float, float, float]:
+    """Return a run's number and the ends of its interval; for "closer_to_one", of its distance from 1."""
+    value = metrics[evidence.metric]
+    low, high = (metrics.get(f"{evidence.metric}_{end}", value) for end in ("low", "high"))
+    if evidence.direction != "closer_to_one":
+        return value, low, high
+    ends = abs(low - 1), abs(high - 1)
+    return abs(value - 1), 0.0 if low < 1 < high else min(ends), max(ends)
 
 
-def _interval(name: str, numbers: Numbers) -> tuple[float, float]:
-    return numbers.get(f"{name}_low", numbers[name]), numbers.get(f"{name}_high", numbers[name])
-
-
-def _from_one(interval: tuple[float, float]) -> tuple[float, float]:
-    low, high = (abs(end - 1) for end in interval)
-    return (0.0 if interval[0] < 1 < interval[1] else min(low, high)), max(low, high)
+def _row(claim: Claim, runs: tuple[str, ...], verdict: str, why: str) -> Row:
+    by_metric: dict[str, Any] = {name: {} for name in ("values", "n", "interval", "seeds")}
+    return {"claim": claim.sentence, "runs": list(runs), **by_metric, "verdict": verdict, "why": why}

@@ -1,1 +1,1 @@
-"""Metrics of one trained run."""
+"""Metrics of a trained model, on the official test images."""

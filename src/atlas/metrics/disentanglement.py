@@ -1,21 +1,21 @@
-"""What a dimension of the code stands for: its mutual information with factors measured in the image itself."""
+"""Disentanglement: mutual information of each dimension of the code with factors measured in the image itself."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atlas.metrics.bootstrap import percentile_interval, bootstrap_counts
+from atlas.metrics.bootstrap import bootstrap_counts, percentile_interval
 from atlas.metrics.likelihood import ACTIVE
 
 BINS = 20
-FACTORS = ("slant", "stroke width", "height", "width")
+Array = NDArray[np.float64]
 
 
-def factors(images: Tensor) -> Tensor:
-    """Return slant, stroke width, height and width of the stroke in images [N, 1, H, W] in [0, 1], as [N, 4].
+def stroke_factors(images: Tensor) -> Tensor:
+    """Slant, stroke width, height and width of the stroke in images [N, 1, H, W] in [0, 1], as [N, 4].
 
-    From the ink's moments m_rc (r down, c right, about its centre): slant m11 / m20, how many pixels the stroke moves
+    From the ink's moments m_rc (r down, c right, about its center): slant m11 / m20, how many pixels the stroke moves
     right per pixel down; height sqrt(12 m20) and width sqrt(12 (m02 - m11^2 / m20)) after the slant is taken out, in
     pixels: the sides of an even rectangle with these moments. Stroke width is 2 * ink / outline in pixels, the outline
     being the sum of the gradient's length: a long stroke of width w and length l has ink w l and outline 2 l.
@@ -34,25 +34,25 @@ def factors(images: Tensor) -> Tensor:
     m20, m11, m02 = ((ink * product).sum((1, 2)) / total for product in (down**2, down * right, right**2))
     m20 = m20.clamp(min=1e-9)
     padded = torch.nn.functional.pad(ink, (1, 1, 1, 1))
-    slope = torch.hypot(padded.diff(dim=1)[:, :, :-1], padded.diff(dim=2)[:, :-1]).sum((1, 2)).clamp(min=1e-9)
+    outline = torch.hypot(padded.diff(dim=1)[:, :, :-1], padded.diff(dim=2)[:, :-1]).sum((1, 2)).clamp(min=1e-9)
     upright = (m02 - m11**2 / m20).clamp(min=0)
-    return torch.stack([m11 / m20, 2 * total / slope, (12 * m20).sqrt(), (12 * upright).sqrt()], 1)
+    return torch.stack([m11 / m20, 2 * total / outline, (12 * m20).sqrt(), (12 * upright).sqrt()], 1)
 
 
-def information(codes: Tensor, found: Tensor, bins: int = BINS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mutual information of each code dimension with each factor, [d, F], and each factor's entropy, [F].
+def mutual_information(codes: Tensor, factors: Tensor, bins: int = BINS) -> tuple[Array, Array]:
+    """Mutual information of each code dimension with each factor, [d, F], and each factor's entropy, [F].
 
     In nats, from counts in `bins` by `bins` cells of equally many images each way; codes [N, d], factors [N, F].
 
     Raises:
         ValueError: if there are fewer images than 2 * bins, or not as many codes as factors.
     """
-    cells, sizes = _cells(codes, found, bins)
+    cells, sizes = _cells(codes, factors, bins)
     return _information(cells, sizes, np.ones(len(codes)))
 
 
-def mutual_information_gap(codes: Tensor, found: Tensor, resampled: int = 100) -> tuple[float, float, float]:
-    """Return the mutual information gap of codes [N, d] against factors [N, F] and the ends of its interval.
+def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100) -> tuple[float, float, float]:
+    """Mutual information gap of codes [N, d] against factors [N, F], and the ends of its interval.
 
     For each factor, what its most informed dimension knows of it less what the next one knows, over the factor's
     entropy; the mean over factors, in [0, 1] (Chen et al. 2018). The codes are means, so a dimension that varies by
@@ -60,42 +60,43 @@ def mutual_information_gap(codes: Tensor, found: Tensor, resampled: int = 100) -
     bootstrap's, about the number itself: images drawn twice add information to every cell.
 
     Raises:
-        ValueError: if a code has fewer than two dimensions, or there are too few of them (see `information`).
+        ValueError: if a code has fewer than two dimensions, or there are too few codes (see `mutual_information`).
     """
     if codes.shape[1] < 2:
         raise ValueError(f"mutual information gap: needs codes of at least 2 dimensions; found {codes.shape[1]}")
-    cells, sizes = _cells(codes[:, codes.double().var(0) > ACTIVE], found, BINS)
+    cells, sizes = _cells(codes[:, codes.double().var(0) > ACTIVE], factors, BINS)
 
-    def gap(weights: NDArray[np.floating]) -> float:
-        shared, entropies = _information(cells, sizes, weights)
+    def gap(counts: NDArray[np.floating]) -> float:
+        information, entropies = _information(cells, sizes, counts)
         # Two dimensions that know nothing stand for those left out.
-        ranked = np.sort(np.concatenate([np.zeros((2, len(entropies))), shared]), axis=0)
+        ranked = np.sort(np.concatenate([np.zeros((2, len(entropies))), information]), axis=0)
         return float(((ranked[-1] - ranked[-2]) / entropies.clip(min=1e-9)).mean())
 
-    found_gap = gap(np.ones(len(codes)))
-    draws = np.array([gap(row) for row in bootstrap_counts(len(codes))[:resampled]])
-    low, high = percentile_interval(draws - draws.mean() + found_gap)
-    return found_gap, min(low, found_gap), max(high, found_gap)
+    value = gap(np.ones(len(codes)))
+    resampled = np.array([gap(counts) for counts in bootstrap_counts(len(codes))[:resamples]])
+    low, high = percentile_interval(resampled - resampled.mean() + value)
+    return value, min(low, value), max(high, value)
 
 
-def _cells(codes: Tensor, found: Tensor, bins: int) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
+def _cells(codes: Tensor, factors: Tensor, bins: int) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
     """Return the cell that each image falls into, of each dimension and factor, [N, d * F], and (d, F, bins)."""
-    if len(codes) != len(found) or len(codes) < 2 * bins:
+    if len(codes) != len(factors) or len(codes) < 2 * bins:
         raise ValueError(f"information: needs at least {2 * bins} codes, as many factors; found {len(codes)}")
-    sizes = (codes.shape[1], found.shape[1], bins)
-    cells = _binned(codes, bins)[:, :, None] * bins + _binned(found, bins)[:, None]
+    sizes = (codes.shape[1], factors.shape[1], bins)
+    cells = _binned(codes, bins)[:, :, None] * bins + _binned(factors, bins)[:, None]
     numbered = cells.flatten(1) + bins**2 * torch.arange(sizes[0] * sizes[1])
     return numbered.numpy(), sizes
 
 
 def _information(
-    cells: NDArray[np.int64], sizes: tuple[int, int, int], weights: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    dimensions, count, bins = sizes
+    cells: NDArray[np.int64], sizes: tuple[int, int, int], counts: NDArray[np.floating]
+) -> tuple[Array, Array]:
+    dimensions, num_factors, bins = sizes
     if not dimensions:
-        return np.zeros((0, count)), np.ones(count)
-    counted = np.bincount(cells.ravel(), np.repeat(weights, dimensions * count), dimensions * count * bins**2)
-    joint = counted.reshape(dimensions, count, bins, bins) / weights.sum()
+        return np.zeros((0, num_factors)), np.ones(num_factors)
+    pairs = dimensions * num_factors
+    histogram = np.bincount(cells.ravel(), np.repeat(counts, pairs), pairs * bins**2)
+    joint = histogram.reshape(dimensions, num_factors, bins, bins) / counts.sum()
     entropies = _entropy(joint.sum(2), (2,))
     return _entropy(joint.sum(3), (2,)) + entropies - _entropy(joint, (2, 3)), entropies[0]
 
@@ -108,6 +109,6 @@ def _binned(values: Tensor, bins: int) -> Tensor:
     return torch.searchsorted(edges, columns, right=True).T
 
 
-def _entropy(shares: NDArray[np.float64], over: tuple[int, ...]) -> NDArray[np.float64]:
+def _entropy(shares: Array, axes: tuple[int, ...]) -> Array:
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return -(shares * logs).sum(over)
+    return -(shares * logs).sum(axes)

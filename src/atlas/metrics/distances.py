@@ -1,4 +1,6 @@
-"""Measures of pictures: functions of tensors of images or of a judge's features."""
+"""Distances between sets of images, computed in features of a classifier, and the sharpness of images."""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -6,11 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from atlas.metrics.bootstrap import percentile_interval, bootstrap_counts
+from atlas.metrics.bootstrap import bootstrap_counts, percentile_interval
+
+NEIGHBORS = 5
+
+Array = NDArray[np.float64]
 
 
-def frechet(real: Tensor, fake: Tensor) -> float:
-    """Return the Frechet distance between Gaussians fitted to features [N, F] (Heusel et al. 2017).
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Frechet distance between Gaussians fitted to features [N, F] (Heusel et al. 2017).
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2), in float64; the trace of the root is the sum of the roots of the
     eigenvalues of C1 C2. torchmetrics ships the same, but takes longer to import than this takes to compute: a test
@@ -26,13 +32,13 @@ def frechet(real: Tensor, fake: Tensor) -> float:
         )
     real, fake = real.double().cpu(), fake.double().cpu()
     means = (real.mean(0) - fake.mean(0)).square().sum()
-    first, second = real.T.cov(), fake.T.cov()
-    root = torch.linalg.eigvals(first @ second).real.clamp(min=0).sqrt().sum()
-    return (means + first.trace() + second.trace() - 2 * root).item()
+    real_covariance, fake_covariance = real.T.cov(), fake.T.cov()
+    root = torch.linalg.eigvals(real_covariance @ fake_covariance).real.clamp(min=0).sqrt().sum()
+    return (means + real_covariance.trace() + fake_covariance.trace() - 2 * root).item()
 
 
-def kernel(real: Tensor, fake: Tensor) -> float:
-    """Return the unbiased squared kernel distance between features [N, F].
+def kernel_distance(real: Tensor, fake: Tensor) -> float:
+    """Kernel distance between features [N, F], squared and unbiased.
 
     MMD^2 with k(a, b) = (a.b / F + 1)^3 (Binkowski et al. 2018), no pair of a point with itself (Gretton et al. 2012,
     lemma 6): zero on average where the two are alike, so it may come out negative.
@@ -41,20 +47,24 @@ def kernel(real: Tensor, fake: Tensor) -> float:
         ValueError: if the two have not the same number of rows, or fewer than two.
     """
     once = np.ones((1, len(real)))
-    return float(_distance(*_products(real, fake), once, once)[0])
+    return float(_mmd(*_kernels(real, fake), once, once)[0])
 
 
-def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """Return the ends of the interval of `kernel`, and raise as it does.
+def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
+    """Kernel distance between features [N, F] and the ends of its interval.
 
     The bootstrap's, over the images of both, without the pairs that drawing one image twice would make.
+
+    Raises:
+        ValueError: as `kernel_distance` does.
     """
-    products = _products(real, fake)
-    first, second = (bootstrap_counts(len(real), seed).astype(np.float64) for seed in (0, 1))
-    return percentile_interval(_distance(*products, first, second))
+    kernels = _kernels(real, fake)
+    once = np.ones((1, len(real)))
+    real_counts, fake_counts = (bootstrap_counts(len(real), seed).astype(np.float64) for seed in (0, 1))
+    return float(_mmd(*kernels, once, once)[0]), *percentile_interval(_mmd(*kernels, real_counts, fake_counts))
 
 
-def _products(real: Tensor, fake: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _kernels(real: Tensor, fake: Tensor) -> tuple[Array, Array, Array]:
     """Return the kernel of each pair of real ones, of fake ones and of one of each, [N, N]; 0 of one with itself."""
     if len(fake) != len(real) or len(real) < 2:
         raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(fake)}")
@@ -65,50 +75,93 @@ def _products(real: Tensor, fake: Tensor) -> tuple[NDArray[np.float64], NDArray[
     return within_real.fill_diagonal_(0).numpy(), within_fake.fill_diagonal_(0).numpy(), across.numpy()
 
 
-def _distance(
-    within_real: NDArray[np.float64],
-    within_fake: NDArray[np.float64],
-    across: NDArray[np.float64],
-    real: NDArray[np.float64],
-    fake: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the distance in each of B resamples, in which images count as often as `real` and `fake` say, [B, N]."""
+def _mmd(within_real: Array, within_fake: Array, across: Array, real_counts: Array, fake_counts: Array) -> Array:
+    """Return MMD^2 in each of B resamples, [B], in which images count as often as the counts [B, N] say."""
 
-    def mean(products: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-        return ((weights @ products) * weights).sum(1) / pairs
+    def mean(kernels: Array, counts: Array) -> Array:
+        pairs = counts.sum(1) ** 2 - (counts**2).sum(1)
+        return ((counts @ kernels) * counts).sum(1) / pairs
 
-    crossed = ((real @ across) * fake).sum(1) / (real.sum(1) * fake.sum(1))
-    return mean(within_real, real) + mean(within_fake, fake) - 2 * crossed
+    mean_across = ((real_counts @ across) * fake_counts).sum(1) / (real_counts.sum(1) * fake_counts.sum(1))
+    return mean(within_real, real_counts) + mean(within_fake, fake_counts) - 2 * mean_across
 
 
-def feature_distances(real: Tensor, rebuilt: Tensor) -> Tensor:
-    """Return how far features [N, F] of reconstructions lie from those of their images, [N], where 1 is as far as
-    another image lies: Euclidean distances, over the mean of that between two of the images.
+class PRDC(NamedTuple):
+    """Precision, recall, density and coverage, one number a row each, [N]: its mean is the metric."""
+
+    precision: Tensor
+    """Of each fake: does it lie in the ball of some real one? (Kynkaanniemi et al. 2019)"""
+    recall: Tensor
+    """Of each real: does it lie in the ball of some fake one?"""
+    density: Tensor
+    """Of each fake: in how many real ones' balls it lies, over k (Naeem et al. 2020); may pass 1."""
+    coverage: Tensor
+    """Of each real: does some fake one lie in its ball?"""
+
+
+def prdc(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> PRDC:
+    """Precision, recall, density and coverage of features [N, F] of as many real images as samples.
+
+    The ball of a point reaches to the k-th nearest other point of its own kind, k being `neighbors`.
+
+    Raises:
+        ValueError: if the two have not the same number of rows, or no more than `neighbors`.
+    """
+    if len(real) != len(fake) or len(real) <= neighbors:
+        raise ValueError(
+            f"needs equal numbers of images, more than the {neighbors} neighbors; found {len(real)} and {len(fake)}"
+        )
+    real, fake = real.double(), fake.double()
+    distances = torch.cdist(real, fake)
+    in_real_ball = distances < _knn_radius(real, neighbors)[:, None]
+    in_fake_ball = distances < _knn_radius(fake, neighbors)
+    return PRDC(
+        precision=in_real_ball.any(0).double(),
+        recall=in_fake_ball.any(1).double(),
+        density=in_real_ball.double().sum(0) / neighbors,
+        coverage=in_real_ball.any(1).double(),
+    )
+
+
+def label_purity(codes: Tensor, labels: Tensor, neighbors: int = 2 * NEIGHBORS) -> Tensor:
+    """Label purity: of each code [N, d] the share of its nearest other codes whose label is its own, [N].
+
+    Raises:
+        ValueError: if there are no more codes than neighbors.
+    """
+    if len(codes) <= neighbors:
+        raise ValueError(f"label purity: needs more than {neighbors} codes; found {len(codes)}")
+    nearest = _nearest(codes.double(), neighbors).indices
+    return (labels[nearest] == labels[:, None]).double().mean(1)
+
+
+def _knn_radius(points: Tensor, neighbors: int) -> Tensor:
+    return _nearest(points, neighbors).values[:, -1]
+
+
+def _nearest(points: Tensor, neighbors: int) -> torch.return_types.topk:
+    """Return distances to, and indices of, the nearest other points of each of points [N, d], [N, neighbors] each."""
+    return torch.cdist(points, points).fill_diagonal_(torch.inf).topk(neighbors, largest=False)
+
+
+def feature_distances(real: Tensor, reconstructed: Tensor) -> Tensor:
+    """Feature distance of each reconstruction from its image, [N], where 1 is as far as another image lies.
+
+    Euclidean distances between features [N, F], over the mean distance between two of the images.
 
     Raises:
         ValueError: if the two have not the same number of rows, or fewer than two.
     """
-    if len(real) != len(rebuilt) or len(real) < 2:
-        raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(rebuilt)}")
+    if len(real) != len(reconstructed) or len(real) < 2:
+        raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(reconstructed)}")
     # Each image and the next: N pairs are enough for a mean.
     unit = (real - real.roll(1, 0)).double().norm(dim=1).mean()
-    return (real - rebuilt).double().norm(dim=1) / unit
+    return (real - reconstructed).double().norm(dim=1) / unit
 
 
 def laplacian_energies(images: Tensor) -> Tensor:
-    """Return of each image [N, C, H, W] the mean squared response of the 4-neighbour Laplacian, [N]."""
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=images.device)
+    """Sharpness of each image [N, C, H, W]: the mean squared response of the 4-neighbor Laplacian, [N]."""
+    laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=images.device)
     channels = images.shape[1]
-    response = functional.conv2d(images, kernel.expand(channels, 1, 3, 3), groups=channels)
+    response = functional.conv2d(images, laplacian.expand(channels, 1, 3, 3), groups=channels)
     return response.double().square().flatten(1).mean(1)
-
-
-def laplacian_energy(images: Tensor) -> float:
-    """Return the mean squared response of the 4-neighbour Laplacian over images [N, C, H, W]."""
-    return laplacian_energies(images).mean().item()
-
-
-def sharpness(samples: Tensor, real: Tensor) -> float:
-    """Return the Laplacian energy of samples over that of real images, both [N, C, H, W] in [0, 1]."""
-    return laplacian_energy(samples) / laplacian_energy(real)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
 
-BATCH = 500
 ACTIVE = 0.01
 """The least variance of a dimension in use (Burda et al. 2016, section 5.1)."""
 
@@ -25,26 +25,26 @@ def posterior_seed(generator: torch.Generator) -> Iterator[None]:
         yield
 
 
-def binarise(images: Tensor, seed: int = 0) -> Tensor:
-    """Set each pixel to 1 with the probability of its grey value, else to 0, once for all models.
+def binarize(images: Tensor, seed: int = 0) -> Tensor:
+    """Binarization: each pixel 1 with the probability of its grey value, else 0, drawn once for all models.
 
     Drawn on the CPU, image by image in order: the same test set on every device, of which a part is a part.
     """
-    drawn = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
-    return (drawn.to(images.device) < images).to(images.dtype)
+    uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+    return (uniform.to(images.device) < images).to(images.dtype)
 
 
 @torch.no_grad()
-def bound(model: Model, images: Tensor, labels: Tensor, generator: torch.Generator) -> Bound:
-    """Return rate and distortion [N] at one posterior sample an image; their sum is -ELBO (Kingma and Welling 2014)."""
+def elbo(model: Model, images: Tensor, labels: Tensor, generator: torch.Generator) -> Bound:
+    """Rate and distortion [N] at one posterior sample an image; their sum is -ELBO (Kingma and Welling 2014)."""
     with posterior_seed(generator):
-        parts = [model.elbo(*batch) for batch in _batches(images, labels)]
-    return Bound(*(torch.cat(values).double() for values in zip(*parts, strict=True)))
+        bounds = [model.elbo(*batch) for batch in _batches(images, labels)]
+    return Bound(*(torch.cat(values).double() for values in zip(*bounds, strict=True)))
 
 
 @torch.no_grad()
 def rates(model: Model, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return what the code of each image costs, [N], of a model that has no bound."""
+    """Rate of each image's code, [N], of a model that has no bound."""
     with posterior_seed(generator):
         return torch.cat([model.rates(*batch).double().sum(1) for batch in _batches(images, labels)])
 
@@ -53,9 +53,9 @@ def rates(model: Model, images: Tensor, labels: Tensor, generator: torch.Generat
 def importance_weighted(
     model: Model, images: Tensor, labels: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return -log of the mean of w and the mean of -log w, [N] each, with w = p(x, z) / q(z|x) at `samples` codes.
+    """Importance-weighted bound: -log of the mean of w, and the mean of -log w, [N] each, over `samples` codes.
 
-    The first is the importance-weighted bound on -log p(x) (Burda et al. 2016, equation 8): it falls towards it as
+    w = p(x, z) / q(z|x). The first is the bound on -log p(x) (Burda et al. 2016, equation 8): it falls towards it as
     samples grow. The second is -ELBO at the same codes; the first is never above it.
 
     Raises:
@@ -63,22 +63,22 @@ def importance_weighted(
     """
     if samples < 1:
         raise ValueError(f"importance samples: found {samples}; needed: at least 1")
-    bounds, means = [], []
+    bounds, nelbos = [], []
     with posterior_seed(generator):
         for batch in _batches(images, labels):
-            log_sum, total = None, torch.zeros(len(batch[1]), dtype=torch.float64, device=images.device)
+            log_sum = torch.full((len(batch[1]),), -torch.inf, dtype=torch.float64, device=images.device)
+            total = torch.zeros_like(log_sum)
             for _ in range(samples):
-                weight = model.log_weights(*batch).double()
-                log_sum = weight if log_sum is None else torch.logaddexp(log_sum, weight)
-                total += weight
-            assert log_sum is not None
+                log_weight = model.log_weights(*batch).double()
+                log_sum = torch.logaddexp(log_sum, log_weight)
+                total += log_weight
             bounds.append(math.log(samples) - log_sum)
-            means.append(-total / samples)
-    return torch.cat(bounds), torch.cat(means)
+            nelbos.append(-total / samples)
+    return torch.cat(bounds), torch.cat(nelbos)
 
 
 def active_units(codes: Tensor) -> int:
-    """Return how many dimensions of codes [N, d] vary by more than `ACTIVE` between images.
+    """Active units: how many dimensions of codes [N, d] vary by more than `ACTIVE` between images.
 
     Raises:
         ValueError: if there are fewer than two codes.
@@ -88,5 +88,5 @@ def active_units(codes: Tensor) -> int:
     return int((codes.double().var(0) > ACTIVE).sum())
 
 
-def _batches(images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
+def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)

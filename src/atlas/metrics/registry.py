@@ -1,13 +1,13 @@
-"""Every measure in one place: its name in the metrics files, its title, unit, better direction and meaning."""
+"""Registry of metrics: name in the metrics files, title, unit, better direction, meaning, digits to show."""
 
 from typing import Literal, NamedTuple
 
-BESIDE = ("_low", "_high", "_n", "_k")
-"""Endings of what stands beside a measure: its 95 % interval, its sample size, its samples an image."""
+SUFFIXES = ("_low", "_high", "_n", "_k")
+"""What may be written beside a metric: the ends of its 95 % interval, its number of images, its samples an image."""
 
 
 class Metric(NamedTuple):
-    """What one number is."""
+    """One metric of a run."""
 
     name: str
     title: str
@@ -16,18 +16,13 @@ class Metric(NamedTuple):
     description: str
     digits: int
     headline: bool = False
-    """Is it one of the few that the README's table shows?"""
-
-
-def known(name: str) -> bool:
-    """Is this a measure of the catalogue, or what may stand beside one?"""
-    return name in METRICS or any(name.removesuffix(end) in METRICS for end in BESIDE if name.endswith(end))
+    """Is it one of the few that the table of docs/results.md shows?"""
 
 
 _ALL = (
     Metric("nelbo", "-ELBO", "nats/image", "lower", "negative evidence lower bound on test images, one posterior "
             "sample an image (Kingma and Welling 2014). Models of grey or binary pixels are all measured on one seeded "
-            "binarisation of the test images, a true likelihood; the others on the images themselves", 2, True),
+            "binarization of the test images, a true likelihood; the others on the images themselves", 2, True),
     Metric("nll", "NLL bound", "nats/image", "lower", "importance-weighted bound on the negative log-likelihood, with "
             "nll_k posterior samples an image (Burda et al. 2016), on nll_n test images, the same for every run; "
             "pixels as for the -ELBO", 2, True),
@@ -39,14 +34,14 @@ _ALL = (
     Metric("active_units", "active units", "dimensions", "", "dimensions whose encoded mean varies by more than 0.01 "
             "between test images (Burda et al. 2016, section 5.1)", 0),
     Metric("grey_nelbo", "grey cross-entropy", "nats/image", "lower", "the -ELBO with grey values as they are, of "
-            "models trained so: a cross-entropy and no likelihood, never to be set beside the -ELBO", 2),
+            "models trained so: a cross-entropy and no likelihood, not comparable to the -ELBO", 2),
     Metric("reparameterised_variance", "gradient variance", "nats^2", "lower", "variance, from draw to draw, of the "
-            "reparameterised estimate of the bound's gradient by the posterior's mean and log-variance, at the trained "
+            "reparameterized estimate of the bound's gradient by the posterior's mean and log-variance, at the trained "
             "model; the mean over dimensions (Kingma and Welling 2014, section 2.4)", 3),
     Metric("score_variance", "score function's", "nats^2", "lower", "the same of the score-function estimate "
             "(Williams 1992), at the same draws", 0),
     Metric("estimator_variance_ratio", "variance ratio", "ratio", "", "score function's gradient variance over the "
-            "reparameterised one: above 1, reparameterisation pays", 0),
+            "reparameterized one: above 1, reparameterization pays", 0),
     Metric("bits_per_dim", "bits/dim", "bits", "lower", "the -ELBO per pixel and channel in bits, where the "
             "likelihood is one of 8-bit pixels; a single Gaussian reaches 4.70 on CIFAR-10", 3, True),
     Metric("reconstruction_mse", "reconstruction", "per pixel", "lower", "mean squared error of test images "
@@ -56,7 +51,8 @@ _ALL = (
             "its reconstruction in the judge's features, over that between two test images: 1 is as far as another "
             "image", 3),
     Metric("frechet", "Frechet", "", "lower", "Frechet distance (Heusel et al. 2017) between test images and as many "
-            "samples in the features of this project's own judge; never to be set beside published FIDs", 2, True),
+            "samples in the features of this project's own classifier, the judge; not comparable to published FIDs",
+            2, True),
     Metric("frechet_floor", "its floor", "", "lower", "the same distance between training images and test images: "
             "what perfect looks like at this sample size", 2, True),
     Metric("kernel", "kernel", "", "lower", "unbiased squared kernel distance (Binkowski et al. 2018) in the judge's "
@@ -65,36 +61,36 @@ _ALL = (
             "images", 2),
     Metric("imagenet_kernel", "ImageNet kernel", "", "lower", "the same kernel distance in the features of a network "
             "that this project did not train, EfficientNet-Lite0 of ImageNet (Tan and Le 2019); an optional extra: "
-            "a model that had only learnt to please the judge would be found out", 3),
+            "it would show a model that only fits the judge's features", 3),
     Metric("imagenet_kernel_floor", "its floor", "", "lower", "the same distance between training images and test "
             "images", 3),
-    Metric("precision", "precision", "share", "higher", "share of samples within the reach of some test image, that "
-            "of its 5th nearest neighbour, in the judge's features (Kynkaanniemi et al. 2019)", 3),
-    Metric("recall", "recall", "share", "higher", "share of test images within the reach of some sample "
-            "(Kynkaanniemi et al. 2019)", 3),
-    Metric("density", "density", "ratio", "higher", "how many test images reach a sample, over 5 (Naeem et al. 2020): "
-            "1 is as dense as test images lie", 3),
-    Metric("coverage", "coverage", "share", "higher", "share of test images that reach some sample (Naeem et al. "
-            "2020): varied samples cover them all", 3, True),
-    Metric("prior_confidence", "confidence", "share", "higher", "share of decodings of N(0, I) that the judge reads "
-            "with more than 95 % confidence", 3),
-    Metric("label_accuracy", "label accuracy", "share", "higher", "how often the judge reads the label that was asked "
-            "for in a sample", 4, True),
+    Metric("precision", "precision", "share", "higher", "share of samples no farther from some test image than "
+            "that image's 5th nearest neighbor, in the judge's features (Kynkaanniemi et al. 2019)", 3),
+    Metric("recall", "recall", "share", "higher", "share of test images no farther from some sample than "
+            "that sample's 5th nearest neighbor (Kynkaanniemi et al. 2019)", 3),
+    Metric("density", "density", "ratio", "higher", "in how many test images' balls (each reaching to its image's 5th "
+            "nearest neighbor) a sample lies, over 5 (Naeem et al. 2020): 1 is as dense as test images lie", 3),
+    Metric("coverage", "coverage", "share", "higher", "share of test images in whose ball some sample lies (Naeem et "
+            "al. 2020): varied samples cover them all", 3, True),
+    Metric("prior_confidence", "confidence", "share", "higher", "share of decodings of N(0, I) that the judge "
+            "classifies with more than 95 % confidence", 3),
+    Metric("label_accuracy", "label accuracy", "share", "higher", "how often the judge predicts the requested label "
+            "for a sample", 4, True),
     Metric("label_accuracy_worst", "worst class", "share", "higher", "label accuracy of the class that has the least",
             4),
     Metric("swap_accuracy", "swap accuracy", "share", "higher", "encode a test image with its label, decode with "
-            "another: how often the judge reads the other one, over all ordered pairs of labels. Where the class has "
-            "its own dimensions of the code, those alone are swapped", 4, True),
+            "another: how often the judge predicts the other one, over all ordered pairs of labels. Where the class "
+            "has its own dimensions of the code, those alone are swapped", 4, True),
     Metric("style_kept", "style moved", "ratio", "lower", "distance between the code of an image and that of its "
             "transfer, re-encoded with the new label, over that between the codes of two images: 0 is the same style, "
             "1 another one", 3),
     Metric("style_leak", "style leak", "share", "lower", "how often the best of three probes (linear, a small MLP, "
-            "5 nearest neighbours; fitted on training images) reads the label from a test image's code. Chance is one "
-            "over the number of classes; read it beside the rate, since an empty code leaks nothing", 3, True),
-    Metric("class_accuracy", "own accuracy", "share", "higher", "how often the label that the model itself reads in "
-            "a test image is right", 4),
+            "5 nearest neighbors; fitted on training images) predicts the label from a test image's code. Chance is "
+            "one over the number of classes; read it beside the rate, since an empty code leaks nothing", 3, True),
+    Metric("class_accuracy", "own accuracy", "share", "higher", "how often the label that the model itself predicts "
+            "for a test image is right", 4),
     Metric("mig", "MIG", "", "higher", "mutual information gap (Chen et al. 2018) of the code's dimensions against "
-            "slant, stroke width, height and width measured in the image, means over the four: 1 is one dimension "
+            "slant, stroke width, height and width measured in the image, mean over the four: 1 is one dimension "
             "for each", 3),
     Metric("label_purity", "label purity", "share", "", "share of a test code's 10 nearest test codes that have its "
             "label: how far the code sorts classes", 3),
@@ -102,4 +98,9 @@ _ALL = (
             "right, below is blurred; noise can fake it", 2, True),
 )  # fmt: skip
 
-METRICS: dict[str, Metric] = {measure.name: measure for measure in _ALL}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def is_registered(name: str) -> bool:
+    """Is this the name of a metric, or of what may be written beside one?"""
+    return name in METRICS or any(name.removesuffix(end) in METRICS for end in SUFFIXES if name.endswith(end))

@@ -1,0 +1,170 @@
+"""Tables of the results, as Markdown and CSV, and the page docs/results.md that holds them."""
+
+import csv
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from atlas.claims.verdicts import MIN_SEEDS, Results, Row
+from atlas.core.files import atomic_write
+from atlas.core.settings import Settings
+from atlas.metrics.registry import METRICS, SUFFIXES
+
+Table = Mapping[str, Mapping[str, float]]
+"""{run: {metric: value}}."""
+ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
+
+PAGE = """# Results
+
+This page is written by the stage `compare` (`dvc repro compare`). Edit `src/atlas/claims/tables.py`, not this file.
+
+All numbers are computed on the official test images. No training, stopping rule or choice of a setting has used them;
+settings were chosen on the validation images. Arrows say which direction is better; an empty cell means that the metric
+does not apply. Every metric is defined in
+[src/atlas/metrics/registry.py](../src/atlas/metrics/registry.py) and on the pages of the gallery.
+[results/table.csv](../results/table.csv) holds all metrics, with 95 % intervals and sample sizes.
+
+## Runs
+
+{runs}
+{conditions}
+
+- The Frechet distance uses the features of this project's own classifiers, so it is not comparable to published FID
+  scores. Its floor is the distance between training images and test images.
+- MNIST's -ELBO is computed on one fixed binarization of the test set. Only the runs with `likelihood: binarized` were
+  trained on binarized pixels.
+- A better bound does not mean better samples. Most of the bits of a photograph encode texture, so a model can reach a
+  good bound with samples that have realistic colors and grain but no objects.
+
+## Claims
+
+Common claims about these models, each tested on runs that differ only in the factor under test. Each metric is decided
+by the 95 % interval of a difference: between two runs, or between a run and a limit. A claim **holds** if all of its
+metrics lie on the right side of zero, **fails** if one lies on the wrong side, and is **not shown** if an interval
+contains zero. The rules are in [src/atlas/claims/verdicts.py](../src/atlas/claims/verdicts.py), the intervals and
+reasons in [results/comparison.json](../results/comparison.json).
+
+{claims}
+The ImageNet kernel is the kernel distance in the features of EfficientNet-Lite0, which this project did not train
+(`scripts/imagenet.py`, optional). It decides no claim.
+
+### Variance of the bound's gradient
+
+Variance over draws for the same images, at the trained networks; the score function has no baseline:
+
+![Variance of the bound's gradient by run on a logarithmic scale: the reparameterized estimator far below the score \
+function's](../results/pictures/estimator_variance.png)
+
+### Gain of the flow
+
+-ELBO of the VAE with and without an inverse autoregressive flow, on validation images, and the difference of the two:
+
+![-ELBO by epoch with and without a flow, and their difference](../results/pictures/flow_gain.png)
+
+## Other seeds
+
+From {min_seeds} seeds on, the verdicts above rest on the spread over seeds instead of the spread over images.
+
+{seeds}
+"""
+
+
+def results_page(results: Results, settings: Settings, claims: Sequence[Row], sweep: str = "") -> str:
+    """Page of all results; sweep: the table of a sweep, in Markdown, where there is one."""
+    own_seeds = {run: settings.run(run).seed for run in results.metrics}
+    page = PAGE.format(
+        runs=runs_table(results.metrics),
+        conditions=_conditions(results, settings),
+        claims=claims_table(claims),
+        min_seeds=MIN_SEEDS,
+        seeds=seeds_table(results.metrics, own_seeds, results.seeds),
+    )
+    return f"{page}\n## Sweep of one setting\n\n{sweep}" if sweep else page
+
+
+def runs_table(table: Table) -> str:
+    """Table of the headline metrics, a row a run; what does not apply is empty."""
+    names = [name for name in metric_names(table.values()) if METRICS[name].headline]
+    header = ["run", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
+    return markdown_table(header, ([run, *(_number(name, row) for name in names)] for run, row in table.items()))
+
+
+def claims_table(claims: Iterable[Row]) -> str:
+    """Table of the claims: runs, numbers and verdict."""
+    rows = []
+    for claim in claims:
+        numbers = [
+            f"{METRICS[name].title} {' / '.join(f'{value:.{METRICS[name].digits}f}' for value in values)}"
+            for name, values in claim["values"].items()
+        ]
+        why = ", ".join(numbers) or claim["why"]
+        rows.append([claim["claim"], " / ".join(claim["runs"]), why, f"**{claim['verdict']}**"])
+    return markdown_table(["claim", "runs", "numbers", "verdict"], rows, left=4)
+
+
+def seeds_table(
+    table: Table, own_seeds: Mapping[str, int], seeds: Mapping[str, Mapping[int, Mapping[str, float]]]
+) -> str:
+    """Table of the runs of which several seeds are known: mean and standard deviation of the headline metrics."""
+    if not seeds:
+        return "No run has been repeated with another seed.\n"
+    repeated = {run: [table[run], *others.values()] for run, others in seeds.items()}
+    names = metric_names(row for rows in repeated.values() for row in rows)
+    names = [name for name in names if METRICS[name].headline and not name.endswith("_floor")]
+    lines = []
+    for run, rows in repeated.items():
+        cells = []
+        for name in names:
+            values = [row[name] for row in rows if name in row]
+            digits = METRICS[name].digits
+            std = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.{digits}f}{std}" if values else "")
+        lines.append([run, ", ".join(map(str, sorted([own_seeds[run], *seeds[run]]))), *cells])
+    header = ["run", "seeds", *(METRICS[name].title for name in names)]
+    return markdown_table(header, lines, left=2) + "\nMean and standard deviation over the seeds.\n"
+
+
+def metric_names(rows: Iterable[Mapping[str, float]]) -> list[str]:
+    """Metrics that at least one row has, in the registry's order."""
+    there = {name for row in rows for name in row}
+    return [name for name in METRICS if name in there]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Markdown table with a final newline; the first `left` columns are aligned to the left, others to the right."""
+    alignment = "|".join("---" if column < left else "---:" for column in range(len(header)))
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (header, *rows))
+    return "\n".join([first, f"|{alignment}|", *others]) + "\n"
+
+
+def write_runs_csv(path: Path, table: Table) -> None:
+    """Write all metrics with what stands beside them, a row a run, missing ones empty."""
+    names = [name + end for name in metric_names(table.values()) for end in ("", *SUFFIXES)]
+    names = [name for name in names if any(name in row for row in table.values())]
+    write_csv(path, ["run", *names], [{"run": run, **row} for run, row in table.items()])
+
+
+def write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, columns in the order of `names`, others left out, missing ones empty."""
+    with atomic_write(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _conditions(results: Results, settings: Settings) -> str:
+    rows = results.metrics.values()
+    sizes = sorted({row["frechet_n"] for row in rows if "frechet_n" in row})
+    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in rows if "nll_k" in row})
+    nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
+    judges = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in results.accuracies.items())
+    return (
+        f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
+        f"many samples. {f'NLL: {nll}. ' if nll else ''}Accuracy of the classifiers (the judges) on test images: "
+        f"{judges}.\n"
+    )
+
+
+def _number(name: str, row: Mapping[str, float]) -> str:
+    return f"{row[name]:.{METRICS[name].digits}f}" if name in row else ""
