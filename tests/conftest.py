@@ -16,6 +16,7 @@ from atlas.core.datasets import Split
 from atlas.core.device import DeviceConfig
 from atlas.core.model import Model, Shape, build, find_model
 from atlas.core.settings import keywords
+from atlas.training.optimizers import make_optimizers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -49,6 +50,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give slow tests time; with xdist, build `done` once, on the worker that begins with it, and split no file."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(2400))
+    if config.getoption("loadgroup", False):
+        items.sort(key=lambda item: not _needs_pipeline(item))
+        for item in items:
+            group = "pipeline" if _needs_pipeline(item) else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _needs_pipeline(item: pytest.Item) -> bool:
+    return "done" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Tensors this small are slower on two threads, and much slower where others compute as well."""
@@ -75,6 +92,12 @@ def make() -> Build:
     return small
 
 
+def optimization(variant: str, **changes: Any) -> dict[str, Any]:
+    """Keyword arguments of `make_optimizers` for one of the ten models: params.yaml's defaults but for what is given."""
+    settings = {**PARAMS["models"][VARIANTS[variant][0]], **changes}
+    return {key: settings[key] for key in keywords(make_optimizers) if key in settings}
+
+
 @pytest.fixture
 def noise() -> Noise:
     """noise(40, shape): uint8 images of noise, with every label equally often."""
@@ -99,11 +122,11 @@ def chromium() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
+    executable = next((path for name in names if (path := shutil.which(name))), None)
+    if executable is None:
         pytest.skip(f"no browser on PATH ({', '.join(names)})")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
@@ -113,10 +136,10 @@ class Done:
     """A repository whose whole pipeline was run without a network, and what it sent to its remote."""
 
     folder: Path
-    said: str
+    output: str
     """What `dvc repro` printed."""
-    attempts: list[str]
-    """The hosts and commands of the network that its stages asked for."""
+    log: list[tuple[str, str, str]]
+    """(stage, "read" | "write" | "setting" | "network", name) of what its stages did: see tests/recorder.py."""
     remote: Path
 
 
@@ -124,9 +147,11 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The toy copy of this repository (tests/toy.py), run, committed and pushed to a folder."""
     place = tmp_path_factory.mktemp("toy")
-    folder, log, remote = toy.copy(place / "origin"), place / "network", place / "remote"
-    said = toy.run(folder, "dvc", "repro", variables=toy.guarded(place / "guard", log))
+    folder, remote = toy.copy(place / "origin"), place / "remote"
+    variables = toy.recorded(place / "recorder")
+    output = toy.run(folder, "dvc", "repro", variables=variables)
     toy.run(folder, "dvc", "remote", "add", "-q", "-d", "team", str(remote))
     toy.commit(folder, "done")
     toy.run(folder, "dvc", "push")
-    return Done(folder, said, log.read_text().splitlines() if log.exists() else [], remote)
+    lines = Path(variables["RECORDER_LOG"]).read_text().splitlines()
+    return Done(folder, output, [tuple(json.loads(line)) for line in lines], remote)

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; models that were damaged on disk are refused in one line."""
+"""Files appear whole or not at all; models damaged on disk are refused in one line."""
 
 import json
 import os
@@ -9,18 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import PARAMS
+from tests.conftest import PARAMS, Build
 from torch import nn
 
-from atlas.core.files import AtlasError, run_stage
-from atlas.core.files import require, atomic_write, atomic_dir, write_json
-from atlas.core.model import Model
-from atlas.core.model import load_model, load_weights, save_model, save_weights
+from atlas.core.files import AtlasError, atomic_dir, atomic_write, read_json, require, run_stage, write_json
+from atlas.core.model import Model, find_model, load_model, load_weights, save_model, save_weights
+from atlas.core.settings import keywords
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.snapshots import Frame
-from atlas.training.optimizers import KEYS
-
-Build = Callable[..., Model]
+from atlas.training.snapshots import Snapshot
 
 
 class Broken(Exception):
@@ -36,10 +32,10 @@ def _names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
     path = tmp_path / "new" / "picture.png"
-    with atomic_write(path) as aside:
-        aside.write_text("half")
-        assert not path.exists() and aside.suffix == ".png" and aside.parent == path.parent
-        aside.write_text("whole")
+    with atomic_write(path) as tmp:
+        tmp.write_text("half")
+        assert not path.exists() and tmp.suffix == ".png" and tmp.parent == path.parent
+        tmp.write_text("whole")
     assert path.read_text() == "whole" and _names(path.parent) == ["picture.png"]
 
 
@@ -47,8 +43,8 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
 def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "numbers.json"
     path.write_text("old")
-    with pytest.raises(error), atomic_write(path) as aside:
-        aside.write_text("half")
+    with pytest.raises(error), atomic_write(path) as tmp:
+        tmp.write_text("half")
         raise error
     assert path.read_text() == "old" and _names(tmp_path) == ["numbers.json"]
 
@@ -62,8 +58,8 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     others = [tmp_path / name for name in names]
     for file in (left, *others):
         file.write_text("half")
-    with atomic_write(path) as aside:
-        aside.write_text("whole")
+    with atomic_write(path) as tmp:
+        tmp.write_text("whole")
     assert not left.exists() and all(file.exists() for file in others) and path.read_text() == "whole"
 
 
@@ -80,8 +76,8 @@ def test_a_reader_never_sees_a_file_in_between(tmp_path: Path) -> None:
 def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "models" / "run"
     for content in ("first", "second"):
-        with atomic_dir(path) as aside:
-            (aside / content).write_text(content)
+        with atomic_dir(path) as tmp:
+            (tmp / content).write_text(content)
             assert not (path / content).exists()
         assert _names(tmp_path / "models") == ["run", f"run/{content}"]
     assert path.stat().st_mode & 0o777 == 0o755, "others may read it, as any folder"
@@ -92,8 +88,8 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path: Path, error:
     path = tmp_path / "run"
     path.mkdir()
     (path / "old").touch()
-    with pytest.raises(error), atomic_dir(path) as aside:
-        (aside / "new").touch()
+    with pytest.raises(error), atomic_dir(path) as tmp:
+        (tmp / "new").touch()
         raise error
     assert _names(tmp_path) == ["run", "run/old"]
 
@@ -119,8 +115,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, write: Callable
         lambda folder: write_json(folder / "out", "x" * 100_000),
         lambda folder: save_weights(nn.Linear(1000, 100), folder / "out"),
         lambda folder: Checkpoints("out", "mark").save({"weights": torch.zeros(100_000)}),
-        lambda folder: Checkpoints("out", "mark").keep_frame(
-            1, Frame(torch.zeros(100_000).numpy(), torch.zeros(10).numpy())
+        lambda folder: Checkpoints("out", "mark").save_snapshot(
+            1, Snapshot(torch.zeros(100_000).numpy(), torch.zeros(10).numpy())
         ),
     ],
 )
@@ -138,6 +134,15 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_damaged_json_names_the_stage_that_writes_it(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", [1])
+    assert read_json(tmp_path / "a.json", "evaluate@a_run") == [1]
+    for content in (b"{", b"\xff\xfe"):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(AtlasError, match=r"a\.json is damaged .*dvc repro --force evaluate@a_run"):
+            read_json(tmp_path / "a.json", "evaluate@a_run")
+
+
 def test_what_is_missing_names_the_stage_that_writes_it(tmp_path: Path) -> None:
     assert require(tmp_path, "download@mnist") == tmp_path
     with pytest.raises(AtlasError, match=r"mnist is missing: .* run `dvc repro download@mnist` first"):
@@ -145,15 +150,15 @@ def test_what_is_missing_names_the_stage_that_writes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "words"), [(AtlasError("do this"), "error: do this"), (KeyboardInterrupt(), "again")]
+    ("raised", "message"), [(AtlasError("do this"), "error: do this"), (KeyboardInterrupt(), "again")]
 )
-def test_a_stage_turns_mistakes_into_one_line_and_a_status(raised: BaseException, words: str) -> None:
+def test_a_stage_turns_mistakes_into_one_line_and_a_status(raised: BaseException, message: str) -> None:
     def main() -> None:
         raise raised
 
     with pytest.raises(SystemExit) as ended:
         run_stage(main)
-    assert isinstance(ended.value.code, str) and words in ended.value.code
+    assert isinstance(ended.value.code, str) and message in ended.value.code
 
 
 def test_a_stage_does_not_hide_bugs() -> None:
@@ -167,10 +172,12 @@ def test_a_stage_does_not_hide_bugs() -> None:
 @pytest.fixture
 def folder(make: Build, tmp_path: Path) -> Path:
     """A trained VAE of eight-pixel images."""
-    arguments = {name: value for name, value in PARAMS["models"]["vae"].items() if name not in KEYS} | {"width": 0.125}
+    settings = {**PARAMS["models"]["vae"], "width": 0.125}
+    arguments = {name: settings[name] for name in keywords(find_model("vae"))}
     folder = tmp_path / "a_run"
     model = make("vae", (1, 8, 8), **arguments)
-    save_model(model, folder, run="a_run", dataset="d", name="vae", classes=list("abcdefghij"), arguments=arguments)
+    classes = list("abcdefghij")
+    save_model(model, folder, run="a_run", dataset="d", name="vae", variant="vae", classes=classes, arguments=arguments)
     return folder
 
 
@@ -201,11 +208,9 @@ def test_a_missing_file_of_a_model_names_the_stage(folder: Path, name: str) -> N
 def test_truncated_weights_are_refused(folder: Path, keep: int) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        AtlasError, match=r"weights\.safetensors does not fit .*dvc repro --force train@a_run"
-    ) as refusal:
+    with pytest.raises(AtlasError, match=r"weights\.safetensors does not fit .*dvc repro --force train@a_run") as error:
         _load(folder)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_every_flipped_bit_of_the_header_is_noticed(tmp_path: Path) -> None:
@@ -217,17 +222,17 @@ def test_every_flipped_bit_of_the_header_is_noticed(tmp_path: Path) -> None:
         bad = bytearray(good)
         bad[position] ^= 1 << position % 8
         path.write_bytes(bad)
-        with pytest.raises(AtlasError, match="does not fit") as refusal:
+        with pytest.raises(AtlasError, match="does not fit") as error:
             load_weights(net, path, "train@a_run")
-        assert "\n" not in str(refusal.value)
+        assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("changes", [{"latent_dim": 3}, {"width": 0.5}, {"likelihood": "gaussian"}])
+@pytest.mark.parametrize("changes", [{"latent_dim": 3}, {"likelihood": "gaussian"}])
 def test_another_networks_weights_are_refused(folder: Path, make: Build, changes: dict[str, object]) -> None:
     save_weights(make("vae", (1, 8, 8), **changes), folder / "weights.safetensors")
-    with pytest.raises(AtlasError, match=r"weights\.safetensors does not fit") as refusal:
+    with pytest.raises(AtlasError, match=r"weights\.safetensors does not fit") as error:
         _load(folder)
-    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -247,6 +252,6 @@ def test_another_networks_weights_are_refused(folder: Path, make: Build, changes
 )
 def test_a_damaged_description_is_refused(folder: Path, content: bytes) -> None:
     (folder / "model.json").write_bytes(content)
-    with pytest.raises(AtlasError, match=r"model\.json is damaged .*dvc repro --force train@a_run") as refusal:
+    with pytest.raises(AtlasError, match=r"model\.json is damaged .*dvc repro --force train@a_run") as error:
         _load(folder)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)

@@ -1,18 +1,15 @@
-"""Walks through the latent space: which codes, in which order, and what becomes of them."""
+"""Latent maps, decoding and encoding in batches, principal components, inversion."""
 
-from collections.abc import Callable
+import copy
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from tests.conftest import Build, Noise
 
 from atlas.core import latent
-from atlas.core.datasets import Split, to_unit
-from atlas.core.model import Model
-
-Build = Callable[..., Model]
-Noise = Callable[..., Split]
+from atlas.core.datasets import to_unit
 
 
 @pytest.mark.parametrize(("side", "quantile"), [(15, 0.05), (2, 0.01), (7, 0.3)])
@@ -39,28 +36,45 @@ def test_a_map_is_laid_out_as_it_is_drawn(latent_dim: int) -> None:
     assert codes.tolist() == [[*row, 0, 0][:latent_dim] for row in expected]
 
 
-def test_codes_and_pictures_are_those_of_the_model_in_any_number(
-    make: Build, noise: Noise, monkeypatch: pytest.MonkeyPatch, member: str
+def test_batches_change_no_code_and_no_image(
+    make: Build, noise: Noise, monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
-    model = make(member).eval()
+    model = make(variant).eval()
     split = noise(23)
     images = to_unit(split.images)
     codes = torch.randn(23, model.latent_dim)
     with torch.no_grad():
         expected = model.decode(codes, split.labels)
         expected_codes = model.encode(images, split.labels) if model.can("encode") else None
-    monkeypatch.setattr(latent, "BATCH", 5)
-    pictures = latent.decode_uint8(model, codes, split.labels, torch.device("cpu"))
-    assert pictures.dtype == np.uint8 and pictures.shape == (23, *model.shape)
-    assert np.abs(pictures / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-5
+    monkeypatch.setattr(latent, "BATCH_SIZE", 5)
+    decoded = latent.decode_uint8(model, codes, split.labels, torch.device("cpu"))
+    assert decoded.dtype == np.uint8 and decoded.shape == (23, *model.shape)
+    assert np.abs(decoded / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-5
     same = latent.decode_uint8(model, codes, 3, torch.device("cpu"))
     assert np.array_equal(same, latent.decode_uint8(model, codes, torch.full((23,), 3), torch.device("cpu")))
     if expected_codes is not None:
         torch.testing.assert_close(latent.encode_dataset(model, images, split.labels), expected_codes)
 
 
-def test_pixels_become_the_nearest_byte() -> None:
+def test_pixels_are_rounded_to_the_nearest_of_256_values() -> None:
     images = torch.tensor([0.0, 1.0, 0.5, 1 / 255, 254.4 / 255, 254.6 / 255, -0.1, 1.1])
     assert latent.to_uint8(images).tolist() == [0, 255, 128, 1, 254, 255, 0, 255]
-    every = torch.arange(256, dtype=torch.uint8)
-    assert np.array_equal(latent.to_uint8(to_unit(every)), every.numpy())
+    values = torch.arange(256, dtype=torch.uint8)
+    assert np.array_equal(latent.to_uint8(to_unit(values)), values.numpy())
+
+
+def test_inversion_finds_the_code_that_made_an_image(make: Build) -> None:
+    model = make("cgan", latent_dim=3).eval()
+    # A fresh generator hardly depends on its code.
+    model.get_submodule("generator").register_forward_hook(lambda *arguments: 100 * arguments[2])
+    codes, labels = 0.7 * torch.randn(5, 3, generator=torch.Generator().manual_seed(1)), torch.arange(5)
+    with torch.no_grad():
+        images = model.decode(codes, labels)
+    weights = copy.deepcopy(model.state_dict())
+    inverted = latent.invert(model, images, labels, steps=150)
+    with torch.no_grad():
+        error = (model.decode(inverted, labels) - images).square().mean()
+        baseline = (model.decode(torch.zeros(5, 3), labels) - images).square().mean()
+    assert inverted.shape == (5, 3) and error < 0.05 * baseline
+    assert torch.equal(inverted, latent.invert(model, images, labels, steps=150))
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())

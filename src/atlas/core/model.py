@@ -215,10 +215,10 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, list[str]]:
     """
     stage = f"train@{folder.name}"
     path = folder / "model.json"
+    about = read_json(path, stage)
     try:
-        about = read_json(path, stage)
         model = build(about["model"], tuple(about["shape"]), len(about["classes"]), about["arguments"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AtlasError, KeyError, TypeError, ValueError) as error:
         raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force {stage}`") from None
     load_weights(model, folder / "weights.safetensors", stage)
     return model.to(device).eval(), about["classes"]
