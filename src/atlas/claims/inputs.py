@@ -37,7 +37,7 @@ def read_imagenet(run: str) -> dict[str, float]:
     if not entry:
         return {}
     weights = require(Path("outputs/models") / run / "weights.safetensors", f"train@{run}").read_bytes()
-    return entry["measures"] if entry["of"] == hashlib.sha256(weights).hexdigest() else {}
+    return entry["metrics"] if entry["sha256"] == hashlib.sha256(weights).hexdigest() else {}
 
 
 def read_seeds(runs: Iterable[str]) -> dict[str, dict[int, dict[str, float]]]:

@@ -78,7 +78,7 @@ def results_page(results: Results, settings: Settings, claims: Sequence[Row], sw
         conditions=_conditions(results, settings),
         claims=claims_table(claims),
         min_seeds=MIN_SEEDS,
-        seeds=seeds_table(results.metrics, own_seeds, results.seeds),
+        seeds=seeds_table(results.metrics, own_seeds, results.seeds).rstrip(),
     )
     return f"{page}\n## Sweep of one setting\n\n{sweep}" if sweep else page
 
@@ -162,7 +162,7 @@ def _conditions(results: Results, settings: Settings) -> str:
     return (
         f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
         f"many samples. {f'NLL: {nll}. ' if nll else ''}Accuracy of the classifiers (the judges) on test images: "
-        f"{judges}.\n"
+        f"{judges}."
     )
 
 

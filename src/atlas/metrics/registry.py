@@ -73,7 +73,7 @@ _ALL = (
     Metric("coverage", "coverage", "share", "higher", "share of test images in whose ball some sample lies (Naeem et "
             "al. 2020): varied samples cover them all", 3, True),
     Metric("prior_confidence", "confidence", "share", "higher", "share of decodings of N(0, I) that the judge "
-            "classifies with more than 95 % confidence", 3),
+            "classifies with a probability above `evaluation.confident` of params.yaml", 3),
     Metric("label_accuracy", "label accuracy", "share", "higher", "how often the judge predicts the requested label "
             "for a sample", 4, True),
     Metric("label_accuracy_worst", "worst class", "share", "higher", "label accuracy of the class that has the least",
