@@ -1,0 +1,78 @@
+"""Networks by name: shapes for every image, the original tutorials' sizes, spectral normalization."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from atlas.core.model import Shape
+from atlas.nn.conv import Discriminator
+from atlas.nn.networks import Network, decoder, discriminator, encoder
+
+
+@pytest.mark.parametrize("network", get_args(Network))
+@pytest.mark.parametrize("cond_classes", [0, 10])
+def test_every_network_fits_every_image(network: Network, shape: Shape, cond_classes: int) -> None:
+    latent_dim = shape[1] * shape[2] // 16
+    encode = encoder(network, shape, latent_dim, latent_dim, 0.25, 0.1, cond_classes)
+    decode = decoder(network, shape, latent_dim, 0.25, 0.1, cond_classes, 5)
+    images, labels = torch.rand(3, *shape), torch.tensor([1, 2, 9])
+    codes = encode(images, labels)[:, :latent_dim]
+    assert codes.shape == (3, latent_dim) and decode(codes, labels).shape == (3, 5, *shape[1:])
+    if cond_classes:
+        probs = functional.one_hot(labels, 10).float()
+        torch.testing.assert_close(decode.eval()(codes, labels), decode(codes, probs))
+
+
+def test_the_original_networks_are_the_tutorials() -> None:
+    """Layer by layer, weights counted by hand from the text: part 6, 28 x 28, width 1, d = 8, ten labels."""
+
+    def sizes(module: nn.Module) -> list[int]:
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        return [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
+
+    shape = (1, 28, 28)
+    assert sizes(encoder("original", shape, 8, 8, 1.0, 0.3, 10)) == [
+        32 * 9 + 32,
+        64 * 32 * 9 + 64,
+        (64 * 49 + 10) * 64 + 64,
+        64 * 16 + 16,
+    ]
+    assert sizes(decoder("original", shape, 8, 1.0, 0.3, 10)) == [
+        18 * 49 * 128 + 49 * 128,
+        64 * 128 * 25 + 64,
+        32 * 64 * 9 + 32,
+        32 * 25 + 1,
+    ]
+    assert sizes(discriminator("original", shape, 1.0, 0.3, 10)) == [
+        128 * 49 + 128,
+        64 * 138 * 9 + 64,
+        16 * 64 * 9 + 16,
+        16 * 16 + 1,
+    ]
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    """The largest singular value of each weight, by a full decomposition, is one once the estimate has settled."""
+    torch.manual_seed(0)
+    network = Discriminator((1, 16, 16), 0.125, cond_classes=10, spectral_norm=True)
+    for _ in range(300):
+        network(torch.rand(2, 1, 16, 16), torch.tensor([1, 2]))
+    network.eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert torch.linalg.svdvals(layer.weight.flatten(1))[0].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_projection_is_an_inner_product_with_the_labels_vector() -> None:
+    torch.manual_seed(0)
+    network = Discriminator((1, 16, 16), 0.125, cond_classes=10, projection=True).eval()
+    images, labels = torch.rand(12, 1, 16, 16), torch.arange(12) % 10
+    logits, features = network(images, labels)
+    active = functional.leaky_relu(features, 0.3)
+    assert network.projection is not None
+    vectors = network.projection.weight.T[labels]
+    torch.testing.assert_close(logits, network.output(active).squeeze(1) + (vectors * active).sum(1))
+    assert not torch.equal(logits, network(images, (labels + 1) % 10)[0])
