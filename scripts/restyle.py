@@ -2,22 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
-import atlas
-from atlas.core.device import device_config
-from atlas.inference.own_image import picture
 from atlas.core.files import AtlasError, run_stage
-from atlas.core.latent import to_uint8
-from atlas.metrics.classifier import Judge
-from atlas.plotting.restyled import restyled
-from atlas.inference.remote import Source
-from atlas.core.model import load_weights
-from atlas.inference.pretrained import Trained
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from atlas.inference.pretrained import PretrainedModel
 
 
 def main() -> None:
@@ -26,7 +18,7 @@ def main() -> None:
     )
     parser.add_argument("run", help="a trained run of a conditional model, such as mnist_cvae_gan_8")
     parser.add_argument("image", type=Path, help="an image file, of any size and format that Pillow reads")
-    parser.add_argument("--label", help="what the image shows, by name or number; else the data set's judge reads it")
+    parser.add_argument("--label", help="what the image shows, by name or number; else the classifier predicts it")
     parser.add_argument("--output", type=Path, default=Path("restyled.png"), help="the picture to write (%(default)s)")
     parser.add_argument("--source", default=".", help="a checkout's folder or the Git address of one (%(default)s)")
     options = parser.parse_args()
@@ -34,52 +26,71 @@ def main() -> None:
 
 
 def restyle(run: str, file: Path, output: Path, label: str | None = None, source: str = ".") -> str:
-    """Write the sheet of an image file's style in every label; return in words what was done.
+    """Write the sheet of an image file's style in every label; return a line about it.
 
     Args:
-        run: a trained run of a conditional model; output: a PNG; label: what the image shows, by name or number, or
-            None, and the data set's judge reads it; source: a checkout's folder or the Git address of one.
+        run: a trained run of a conditional model.
+        output: a PNG.
+        label: what the image shows, by name or number; None if the data set's classifier is to predict it.
+        source: a checkout's folder or the Git address of one.
 
     Raises:
-        AtlasError: if the run or the image is not to be had, the run heeds no labels, or the output is no PNG.
+        AtlasError: if the run or the image cannot be read, the run takes no labels, or the output is no PNG.
     """
+    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
+    import torch
+
+    import atlas
+    from atlas.core.device import device_config
+    from atlas.core.latent import to_uint8
+    from atlas.inference.own_image import read_image
+    from atlas.plotting.sheets import style_transfer_sheet
+
     if output.suffix.lower() != ".png":
         raise AtlasError(f"--output: found '{output}'; allowed: a name that ends in .png")
-    trained = atlas.load(run, source, str(device_config().device))
-    trained.require_labels()
-    image = picture(file, trained.shape)
+    model = atlas.load(run, source, str(device_config().device))
+    model.require_labels()
+    image = read_image(file, model.shape)
     if label is None:
-        own, sure = read(trained, source, image)
-        said = f"read as {trained.classes[own]} ({sure:.0%} sure; --label says otherwise)"
+        own, probability = predict_label(model, source, image)
+        origin = f"read as {model.classes[own]} ({probability:.0%} sure; --label says otherwise)"
     else:
-        own = trained.label(label)
-        said = f"given as {trained.classes[own]}"
-    styles = to_uint8(torch.from_numpy(trained.transfer(image, own)[0]))
-    title = f"{run} · the style of {file.name} ({trained.classes[own]}) in every label"
-    restyled(output, image, styles[own], styles, trained.classes, own, title)
-    return f"{file}: {said}; its style in {len(styles)} labels in {output}"
+        own = model.label(label)
+        origin = f"given as {model.classes[own]}"
+    transfers = to_uint8(torch.from_numpy(model.transfer(image, own)[0]))
+    title = f"{run} · the style of {file.name} ({model.classes[own]}) in every label"
+    style_transfer_sheet(output, image, transfers[own], transfers, model.classes, own, title)
+    return f"{file}: {origin}; its style in {len(transfers)} labels in {output}"
 
 
-@torch.no_grad()
-def read(trained: Trained, source: str, image: np.ndarray) -> tuple[int, float]:
-    """Return the label that the data set's judge reads in an image, uint8 [C, H, W], and its probability.
+def predict_label(model: "PretrainedModel", source: str, image: "np.ndarray") -> tuple[int, float]:
+    """Return the label that the data set's classifier predicts for an image, uint8 [C, H, W], and its probability.
 
     Raises:
-        AtlasError: if there is no judge to be had.
+        AtlasError: if there is no classifier.
     """
-    file, stage = "weights.safetensors", f"train_judge@{trained.dataset}"
-    folder = Source(source).take(f"outputs/judges/{trained.dataset}", (file,))
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from atlas.core.model import load_weights
+    from atlas.inference.remote import Repository
+    from atlas.metrics.classifier import Judge
+
+    file, stage = "weights.safetensors", f"train_judge@{model.dataset}"
+    folder = Repository(source).fetch(f"outputs/judges/{model.dataset}", (file,))
     if folder is None:
-        raise AtlasError(f"no judge of {trained.dataset} to read the label; give --label, or run `dvc repro {stage}`")
+        raise AtlasError(f"no judge of {model.dataset} to read the label; give --label, or run `dvc repro {stage}`")
     try:
-        # As wide as it was trained, whatever the scale of params.yaml says by now.
+        # As wide as it was trained, whatever the scale of params.yaml is now.
         width = len(load_file(folder / file)["layers.0.weight"])
     except (OSError, SafetensorError, KeyError):
         width = 1  # what is wrong with the file, load_weights says
-    judge = Judge(trained.shape, len(trained.classes), width).eval()
+    judge = Judge(model.shape, len(model.classes), width).eval()
     load_weights(judge, folder / file, stage)
-    chances = judge(torch.from_numpy(image)[None] / 255).softmax(1)[0]
-    return int(chances.argmax()), float(chances.max())
+    with torch.no_grad():
+        probabilities = judge(torch.from_numpy(image)[None] / 255).softmax(1)[0]
+    return int(probabilities.argmax()), float(probabilities.max())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ TYPE_CHECKING = False  # typing's own would be an import; type checkers know the
 if TYPE_CHECKING:
     from os import PathLike
 
-    from atlas.inference.pretrained import Trained
+    from atlas.inference.pretrained import PretrainedModel
 
 
-def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> "Trained":
+def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> "PretrainedModel":
     """Return the trained model of a run.
 
     Args:
@@ -23,6 +23,6 @@ def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> 
         atlas.core.files.AtlasError: if there is no such source or run, or the run is not trained or cannot be fetched.
     """
     # Only here: the stages import atlas, and most of them require neither torch nor DVC.
-    from atlas.inference import pretrained as trained
+    from atlas.inference import pretrained
 
-    return trained.load(run, source, device)
+    return pretrained.load(run, source, device)

@@ -14,7 +14,7 @@ from atlas.core.model import Model
 NETWORKS = {"decoder": "decode", "encoder": "encode"}
 """Networks that are exported, and the model's method that each of them is."""
 MAX_ERROR = 6e-5
-"""How far 16-bit weights may move an output from PyTorch's; what is left to 1e-4 is for another machine's arithmetic."""
+"""How far 16-bit weights may move an output from PyTorch's; the rest up to 1e-4 is for another machine's arithmetic."""
 MIN_SIZES = (1 << 10, 1 << 14, 1 << 18)
 """Weights of a tensor from which it is stored in 16 bits; the first that keeps to `MAX_ERROR` is taken."""
 
@@ -74,7 +74,7 @@ def export_network(model: Model, network: str) -> bytes:
 
 
 def quantize_weights(network: bytes, min_size: int) -> bytes:
-    """Return an ONNX file whose tensors of `min_size` weights or more are int16, with one float32 scale for each row along axis 0.
+    """Return an ONNX file whose tensors of `min_size` weights or more are int16, with a scale for each row of axis 0.
 
     A Cast and a Mul bring them back to float32, which a runtime does once, when it loads the network. The error of a
     weight is at most 1/65534 of the largest in its row: smaller than that of float16, which has 11 bits for all sizes.

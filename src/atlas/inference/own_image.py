@@ -1,4 +1,4 @@
-"""A person's own picture as a network has learned to see pictures: MNIST's framing of a digit, CIFAR-10's square."""
+"""An image file of one's own, framed as the training images are: MNIST's box for a digit, CIFAR-10's square."""
 
 import os
 from pathlib import Path
@@ -9,173 +9,163 @@ from PIL import Image, ImageOps
 
 from atlas.core.files import AtlasError
 
-Plane = NDArray[np.float32]
+Array = NDArray[np.float32]
 
-LARGEST = 1024
-"""Pixels of the longer side from which a picture is first shrunk: strokes survive it, grain and dust do not."""
-FRAME = 0.03
-"""The share of the shorter side that counts as the picture's border, which shows the paper."""
-FAINT = 0.03
-"""Of the way from black to white: what differs less from the paper is paper."""
-CONTRAST = 0.1
-"""The least that ink must differ from the paper."""
+MAX_SIDE = 1024
+"""Pixels of the longer side from which an image is first shrunk: strokes survive it, grain does not."""
+BORDER = 0.03
+"""Share of the shorter side that counts as the image's border, which shows the background."""
+MIN_DIFFERENCE = 0.03
+"""Of the way from black to white: what differs less from the background is background."""
+MIN_CONTRAST = 0.1
+"""The least that ink must differ from the background."""
 SHADE = 0.15
-"""The share of the ink's contrast below which a difference is the light on the paper."""
+"""Share of the ink's contrast below which a difference is the light on the paper."""
 DUST = 0.002
-"""The share of the ink that may lie beyond each side of the box around it."""
+"""Share of the ink that may lie beyond each side of the box around it."""
 BOX = 20 / 28
-"""The box that MNIST's digits were scaled into, as a share of the picture."""
+"""Side of the box that MNIST's digits were scaled into, as a share of the image's."""
+FIT_STEPS = 10
+"""Of the fit of the background."""
 
 
-def picture(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return an image file as uint8 `shape`, [1, H, W] by `digit` or [3, H, W] by `square`.
+def read_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return an image file as uint8 `shape`: [1, H, W] by `frame_digit`, or the middle of it as [3, H, W].
 
-    Whatever Pillow reads: any size and colours, with transparency, 16 bits, turned as its EXIF data say; of a film its
-    first picture.
+    Any size and format that Pillow reads, with transparency, 16 bits or an EXIF orientation; of several frames the
+    first.
 
     Raises:
-        AtlasError: if there is no such file, it is not an image or a damaged one, or it shows nothing.
+        AtlasError: if there is no such file, it is not an image or a damaged one, or it is empty.
     """
     path = Path(path)
+    channels, height, width = shape
     image = _open(path)
+    if channels == 3:
+        opaque = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return np.moveaxis(np.array(ImageOps.fit(opaque, (width, height), Image.Resampling.LANCZOS)), -1, 0)
+    if channels != 1:
+        raise AtlasError(f"{path}: a model of images with {channels} channels cannot take a picture; allowed: 1 or 3")
     try:
-        if shape[0] == 1:
-            return digit(*_tones(image), shape[1:])[None]
-        if shape[0] == 3:
-            return np.moveaxis(square(image, shape[1:]), -1, 0)
+        return frame_digit(_grey(image), (height, width))[None]
     except AtlasError as error:
-        raise AtlasError(f"{path}: {error}") from None
-    raise AtlasError(f"{path}: a model of images with {shape[0]} channels cannot take a picture; allowed: 1 or 3")
+        raise AtlasError(f"{path}: an empty picture: {error}") from None
 
 
-def digit(tones: Plane, cover: Plane, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return light ink on a black ground, uint8 [H, W], framed as MNIST's makers framed their digits.
+def frame_digit(grey: Array, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return light ink on black, uint8 [H, W], framed as MNIST's digits were (LeCun et al. 1998).
 
-    The ink is cropped, scaled into a box of 20 by 20 pixels (of 28) with its aspect kept, its edges smoothed by that,
-    and moved by whole pixels until its centre of mass is in the middle (LeCun et al. 1998). A digit of MNIST's comes
-    back as itself.
+    The ink is cropped, scaled into a box of 20 by 20 pixels (of 28) with its aspect kept, and moved by whole pixels
+    until its center of mass is in the middle. One of MNIST's digits comes back nearly as it was.
 
     Args:
-        tones: [h, w], 0 for black to 1 for white; cover: [h, w], 0 where the picture is transparent.
-        size: (H, W).
+        grey: [h, w], 0 for black to 1 for white; size: (H, W).
 
     Raises:
         AtlasError: if there is no ink.
     """
-    ink = _ink(tones, cover)
-    top, bottom = _span(ink.sum(1))
-    left, right = _span(ink.sum(0))
+    ink = _ink(grey)
+    (top, bottom), (left, right) = _span(ink.sum(1)), _span(ink.sum(0))
     ink = ink[top:bottom, left:right]
-    # Pixels of the picture in one of the result's.
-    step = max(ink.shape) / (BOX * min(size))
-    rows, columns = (_window(ink.sum(1 - axis), size[axis], step) for axis in (0, 1))
-    room = int(np.ceil(step * max(size)))
-    window = columns[0] + room, rows[0] + room, columns[1] + room, rows[1] + room
-    # One resampling for scale and place: each blurs. Pillow's smooths first where it shrinks.
-    padded = Image.fromarray(np.pad(ink, room))
-    small = np.asarray(padded.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=window)).clip(0)
+    scale = BOX * min(size) / max(ink.shape)
+    height, width = (max(1, round(length * scale)) for length in ink.shape)
+    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC)).clip(0)
     # MNIST's strokes are white, however thin the pen; where two cross, they would be whiter.
-    white = np.quantile(small[small > FAINT], 0.9)
-    return ((small / white).clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def square(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the middle of a picture, as large as fits, as uint8 [H, W, 3]; what is transparent is white."""
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray((_tones(image)[0] * 255).round().astype(np.uint8))
-    clear = image.convert("RGBA")
-    opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return np.array(ImageOps.fit(opaque, (size[1], size[0]), Image.Resampling.LANCZOS))
+    small = (small / np.quantile(small[small > MIN_DIFFERENCE], 0.9)).clip(0, 1)
+    framed = np.zeros(size, np.uint8)
+    row, column = (_start(small.sum(1 - axis), size[axis]) for axis in (0, 1))
+    framed[row : row + height, column : column + width] = (small * 255).round()
+    return framed
 
 
 def _open(path: Path) -> Image.Image:
+    """Return the file as RGBA, 8 bits a channel, upright."""
     if not path.is_file():
         raise AtlasError(f"{path}: {'a folder, not an image' if path.is_dir() else 'no such file'}")
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
     except Image.UnidentifiedImageError:
         raise AtlasError(f"{path}: not an image that Pillow can read; allowed: PNG, JPEG, WebP, TIFF, ...") from None
     except Image.DecompressionBombError:
         raise AtlasError(f"{path}: too large to be read safely; shrink it first") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise AtlasError(f"{path}: a damaged image ({error})") from None
-
-
-def _tones(image: Image.Image) -> tuple[Plane, Plane]:
-    """Return how light (0 to 1) and how opaque (0 to 1) each pixel is, [h, w] both, at most `LARGEST` wide."""
-    times = -(-max(image.size) // LARGEST)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, np.float32)
-        whole = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
-        tones = np.asarray(Image.fromarray(values / whole).reduce(times)).clip(0, 1)
-        return tones, np.ones_like(tones)
-    clear = image.convert("RGBA").reduce(times)
-    red, green, blue, cover = np.moveaxis(np.asarray(clear, np.float32) / 255, -1, 0)
-    return 0.299 * red + 0.587 * green + 0.114 * blue, cover
+        white = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
+        image = Image.fromarray((values / white * 255).round().clip(0, 255).astype(np.uint8))
+    return image.convert("RGBA")
 
 
-def _ink(tones: Plane, cover: Plane) -> Plane:
-    """Return how much ink (0 to 1) lies on each pixel, [h, w], whether it is darker than the paper or lighter."""
-    solid = cover > 0.5
-    if not solid.all():
-        if not solid.any():
-            raise AtlasError("an empty picture: found no pixel that is not transparent")
-        if np.ptp(np.quantile(tones[solid], (0.02, 0.98))) < CONTRAST:
-            # Strokes on no paper.
-            return np.where(cover > FAINT, cover, 0)
-        tones = cover * tones + (1 - cover) * np.median(tones[solid])
-    paper, grain = _paper(tones)
-    least = max(FAINT, 3 * grain)
-    ink, other = paper - tones, tones - paper
-    if ink[ink > least].sum() >= other[other > least].sum():
+def _grey(image: Image.Image) -> Array:
+    """Return the brightness of an RGBA image, [h, w], 0 to 1, at most `MAX_SIDE` wide, on an opaque background."""
+    reduced = image.reduce(-(-max(image.size) // MAX_SIDE))
+    red, green, blue, alpha = np.moveaxis(np.asarray(reduced, np.float32) / 255, -1, 0)
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    opaque = grey[alpha > 0.5]
+    if not opaque.size:
+        raise AtlasError("found no pixel that is not transparent")
+    background = np.median(opaque)
+    if np.ptp(np.quantile(opaque, (0.02, 0.98))) < MIN_CONTRAST and opaque.size < grey.size:
+        # Strokes alone: on white if they are dark, else on black.
+        background = np.float32(background < 0.5)
+    return alpha * grey + (1 - alpha) * background
+
+
+def _ink(grey: Array) -> Array:
+    """Return how much ink lies on each pixel, [h, w], 0 to 1, darker or lighter than the background."""
+    background, noise = _background(grey)
+    least = max(MIN_DIFFERENCE, 3 * noise)
+    darker, lighter = background - grey, grey - background
+    if darker[darker > least].sum() >= lighter[lighter > least].sum():
         # Where less light falls, paper and ink are darker in proportion.
-        ink *= np.median(paper) / np.maximum(paper, CONTRAST)
+        ink = darker * np.median(background) / background.clip(MIN_CONTRAST)
     else:
-        ink = other
+        ink = lighter
     inked = ink[ink > least]
-    full = float(np.quantile(inked, 0.95)) if inked.size else 0.0
-    if full < max(CONTRAST, 2 * least):
+    contrast = np.quantile(inked, 0.95) if inked.size else 0
+    needed = max(MIN_CONTRAST, 2 * least)
+    if contrast < needed:
         raise AtlasError(
-            f"an empty picture: found no ink (nothing differs from the paper by {max(CONTRAST, 2 * least):.0%} of the "
-            "way from black to white)"
+            f"found no ink (nothing differs from the background by {needed:.0%} of the way from black to white)"
         )
-    return np.where(ink > max(least, SHADE * full), ink / full, 0).clip(0, 1)
+    return np.where(ink > max(least, SHADE * contrast), ink / contrast, 0).clip(0, 1).astype(np.float32)
 
 
-def _paper(tones: Plane) -> tuple[Plane, float]:
-    """Return the paper's tone under each pixel, [h, w], and how far its pixels scatter.
+def _background(grey: Array) -> tuple[Array, float]:
+    """Return the background's brightness under each pixel, [h, w], and the scatter of its pixels.
 
-    A plane through the border's pixels, for the light on a photograph comes from one side; those far from a first
-    plane are ink that reaches the border, and count no more in the second.
+    A plane through the border's pixels, for the light on a photograph comes from one side. Pixels far from it are ink
+    that reaches the border: the next step of the fit replaces them by the plane itself.
     """
-    height, width = tones.shape
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    y, x = y / height - 0.5, x / width - 0.5
-    wide = max(1, round(FRAME * min(height, width)))
-    border = np.ones(tones.shape, bool)
-    border[wide:-wide, wide:-wide] = False
-    points, values = np.stack([np.ones_like(x), x, y], -1)[border], tones[border]
-    plane, scatter = np.array([np.median(values), 0, 0], np.float32), 0.0
-    for _ in range(2):
-        off = np.abs(values - points @ plane)
-        near = off <= max(FAINT, 4 * float(np.median(off)))
-        plane = np.linalg.lstsq(points[near], values[near], rcond=None)[0].astype(np.float32)
-        scatter = 1.4826 * float(np.median(np.abs(values - points @ plane)))
-    return plane[0] + plane[1] * x + plane[2] * y, scatter
+    height, width = grey.shape
+    thickness = max(1, round(BORDER * min(height, width)))
+    border = np.ones(grey.shape, bool)
+    border[thickness:-thickness, thickness:-thickness] = False
+    axes = [
+        (index - (length - 1) / 2) / length for index, length in zip(np.indices(grey.shape), grey.shape, strict=True)
+    ]
+    values = grey[border]
+    fit = np.full_like(values, np.median(values))
+    for _ in range(FIT_STEPS):
+        distance = np.abs(values - fit)
+        values_near = np.where(distance <= max(MIN_DIFFERENCE, 4 * np.median(distance)), values, fit)
+        # Over the whole border the two axes are uncorrelated, so each slope has a formula of its own.
+        slopes = [(axis[border] * values_near).sum() / max((axis[border] ** 2).sum(), 1e-9) for axis in axes]
+        plane = values_near.mean() + slopes[0] * axes[0] + slopes[1] * axes[1]
+        fit = plane[border]
+    return plane, 1.4826 * float(np.median(np.abs(values - fit)))
 
 
-def _span(profile: Plane) -> tuple[int, int]:
+def _span(profile: Array) -> tuple[int, int]:
     """Return where the ink begins and ends along a profile of it [n], but for dust."""
     share = np.cumsum(profile, dtype=np.float64) / profile.sum(dtype=np.float64)
     return int(np.searchsorted(share, DUST, "right")), int(np.searchsorted(share, 1 - DUST)) + 1
 
 
-def _window(profile: Plane, size: int, step: float) -> tuple[float, float]:
-    """Return where `size` pixels of the result, each `step` of the ink's, begin and end along a profile of the ink."""
-    centre = float(np.average(np.arange(len(profile)) + 0.5, weights=profile))
-    # The middle of pixel 14 of 28, as one measures in MNIST.
-    before = round(size / 2 + 0.5 - centre / step)
-    # A digit with a long tail would lose it at the edge, were it centred by mass alone.
-    before = max(0, min(before, int(size - len(profile) / step)))
-    return -before * step, (size - before) * step
+def _start(profile: Array, size: int) -> int:
+    """Return where a profile of the ink begins among `size` pixels, so that its center of mass is in the middle."""
+    center = float(np.average(np.arange(len(profile)) + 0.5, weights=profile))
+    # The middle of pixel 14 of 28, as one measures in MNIST. A digit with a long tail must not lose it at the edge.
+    return min(max(round(size / 2 + 0.5 - center), 0), size - len(profile))

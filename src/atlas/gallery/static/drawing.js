@@ -1,175 +1,127 @@
-// A person's own image as a network has learned to see images: what atlas/drawing.py does, in the same steps.
+// An image file of one's own, framed as the training images are: the same steps as atlas/inference/own_image.py.
 "use strict";
-const sketch = { largest: 1024, frame: 0.03, faint: 0.03, contrast: 0.1, shade: 0.15, dust: 0.002, box: 20 / 28 };
+const ownImage = { maxSide: 1024, border: 0.03, minDifference: 0.03, minContrast: 0.1, shade: 0.15, dust: 0.002, box: 20 / 28, fitSteps: 10 };
 
-// An image file or bitmap as `shape`, numbers in [0, 1], channel by channel. Throws an Error that says what is wrong.
-sketch.prepare = async (file, [channels, rows, columns]) => {
+// The image file as `shape`, numbers in [0, 1], channel by channel. Throws an Error that says what is wrong.
+ownImage.read = async (file, [channels, rows, columns]) => {
   let image;
   try {
     image = await createImageBitmap(file);
   } catch {
     throw new Error("not an image that this browser can read");
   }
-  const times = channels === 1 ? Math.ceil(Math.max(image.width, image.height) / sketch.largest) : 1;
-  const [width, height] = [Math.max(1, Math.round(image.width / times)), Math.max(1, Math.round(image.height / times))];
-  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
+  if (channels === 3) {
+    // The middle, as large as fits; what is transparent is white.
+    const width = Math.min(image.width, (image.height * columns) / rows), height = (width * rows) / columns;
+    const data = ownImage.scale(image, (image.width - width) / 2, (image.height - height) / 2, width, height, columns, rows, "white");
+    return Float32Array.from({ length: 3 * rows * columns }, (_, i) => data[4 * (i % (rows * columns)) + Math.floor(i / (rows * columns))] / 255);
+  }
+  const times = Math.ceil(Math.max(image.width, image.height) / ownImage.maxSide);
+  const [width, height] = [image.width, image.height].map((length) => Math.ceil(length / times));
+  return ownImage.frameDigit(ownImage.grey(ownImage.scale(image, 0, 0, image.width, image.height, width, height)), width, height, rows, columns);
+};
+
+// Part of an image, scaled, as bytes of red, green, blue and alpha.
+ownImage.scale = (image, left, top, width, height, columns, rows, background) => {
+  const canvas = new OffscreenCanvas(columns, rows), context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, width, height);
-  const { data } = context.getImageData(0, 0, width, height);
-  const plane = (value) => Float64Array.from({ length: width * height }, (_, i) => value(4 * i));
-  if (channels === 3) return sketch.square(data, width, height, rows, columns, plane);
-  const tones = plane((i) => (0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]) / 255);
-  return sketch.digit(tones, plane((i) => data[i + 3] / 255), width, height, rows, columns);
-};
-
-// The middle, as large as fits; what is transparent is white.
-sketch.square = (data, width, height, rows, columns, plane) => {
-  const across = Math.min(width, (height * columns) / rows), down = Math.min(height, (width * rows) / columns);
-  const box = [(width - across) / 2, (height - down) / 2, (width + across) / 2, (height + down) / 2];
-  const found = new Float32Array(3 * rows * columns);
-  for (let c = 0; c < 3; c++) {
-    const values = plane((i) => 1 + (data[i + c] / 255 - 1) * (data[i + 3] / 255));
-    found.set(sketch.resize(values, width, height, box, columns, rows, sketch.lanczos, 3), c * rows * columns);
+  if (background) {
+    context.fillStyle = background;
+    context.fillRect(0, 0, columns, rows);
   }
-  return found.map((value) => Math.round(255 * Math.min(1, Math.max(0, value))) / 255);
+  context.drawImage(image, left, top, width, height, 0, 0, columns, rows);
+  return context.getImageData(0, 0, columns, rows).data;
 };
 
-// Light ink on black, in a box of 20 by 20 (of 28), its centre of mass in the middle.
-sketch.digit = (tones, cover, width, height, rows, columns) => {
-  const ink = sketch.ink(tones, cover, width, height);
-  const profile = (values, wide, high, across) => {
-    const sums = new Float64Array(across ? wide : high);
-    for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) sums[across ? x : y] += values[y * wide + x];
-    return sums;
-  };
-  const [top, bottom] = sketch.span(profile(ink, width, height, false));
-  const [left, right] = sketch.span(profile(ink, width, height, true));
-  const wide = right - left, high = bottom - top;
-  const crop = Float64Array.from({ length: wide * high }, (_, i) => ink[(top + Math.floor(i / wide)) * width + left + (i % wide)]);
-  const step = Math.max(wide, high) / (sketch.box * Math.min(rows, columns));
-  const [x0, x1] = sketch.window(profile(crop, wide, high, true), columns, step);
-  const [y0, y1] = sketch.window(profile(crop, wide, high, false), rows, step);
-  const small = sketch.resize(crop, wide, high, [x0, y0, x1, y1], columns, rows, sketch.bicubic, 2).map((value) => Math.max(0, value));
-  const white = sketch.quantile([...small].filter((value) => value > sketch.faint), 0.9);
-  return Float32Array.from(small, (value) => Math.round(255 * Math.min(1, value / white)) / 255);
+// Brightness, 0 to 1, on an opaque background.
+ownImage.grey = (data) => {
+  const length = data.length / 4, alpha = (i) => data[4 * i + 3] / 255;
+  const grey = Float64Array.from({ length }, (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255);
+  const opaque = grey.filter((_, i) => alpha(i) > 0.5);
+  if (!opaque.length) throw new Error("an empty picture: nothing in it is not transparent");
+  let background = ownImage.quantile(opaque, 0.5);
+  const strokesAlone = ownImage.quantile(opaque, 0.98) - ownImage.quantile(opaque, 0.02) < ownImage.minContrast;
+  if (strokesAlone && opaque.length < length) background = background < 0.5 ? 1 : 0;
+  return grey.map((value, i) => alpha(i) * value + (1 - alpha(i)) * background);
 };
 
-// How much ink, 0 to 1, lies on each pixel, whether it is darker than the paper or lighter.
-sketch.ink = (tones, cover, width, height) => {
-  const solid = [...tones.keys()].filter((i) => cover[i] > 0.5);
-  if (solid.length < tones.length) {
-    if (!solid.length) throw new Error("an empty picture: nothing in it is not transparent");
-    const kept = solid.map((i) => tones[i]);
-    if (sketch.quantile(kept, 0.98) - sketch.quantile(kept, 0.02) < sketch.contrast) return cover.map((value) => (value > sketch.faint ? value : 0));
-    const middle = sketch.quantile(kept, 0.5);
-    tones = tones.map((value, i) => cover[i] * value + (1 - cover[i]) * middle);
-  }
-  const [paper, grain] = sketch.paper(tones, width, height);
-  const least = Math.max(sketch.faint, 3 * grain);
-  const over = (values) => values.reduce((sum, value) => sum + (value > least ? value : 0), 0);
-  let ink = paper.map((value, i) => value - tones[i]);
-  const other = ink.map((value) => -value);
-  if (over(ink) >= over(other)) {
+// Light ink on black: cropped, scaled into a box of 20 by 20 (of 28), its center of mass in the middle.
+ownImage.frameDigit = (grey, width, height, rows, columns) => {
+  const ink = ownImage.ink(grey, width, height);
+  const [top, bottom] = ownImage.span(ownImage.profile(ink, width, height, 0)), [left, right] = ownImage.span(ownImage.profile(ink, width, height, 1));
+  const canvas = new OffscreenCanvas(width, height), pixels = new ImageData(width, height);
+  ink.forEach((value, i) => pixels.data.fill(255 * value, 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  const factor = (ownImage.box * Math.min(rows, columns)) / Math.max(bottom - top, right - left);
+  const [wide, high] = [right - left, bottom - top].map((length) => Math.max(1, Math.round(length * factor)));
+  const data = ownImage.scale(canvas, left, top, right - left, bottom - top, wide, high);
+  let small = Float64Array.from({ length: wide * high }, (_, i) => data[4 * i] / 255);
+  const white = ownImage.quantile(small.filter((value) => value > ownImage.minDifference), 0.9);
+  small = small.map((value) => Math.round(255 * Math.min(1, value / white)) / 255);
+  const [y, x] = [rows, columns].map((size, axis) => ownImage.start(ownImage.profile(small, wide, high, axis), size));
+  const framed = new Float32Array(rows * columns);
+  small.forEach((value, i) => { framed[(y + Math.floor(i / wide)) * columns + x + (i % wide)] = value; });
+  return framed;
+};
+
+// How much ink, 0 to 1, lies on each pixel, darker or lighter than the background.
+ownImage.ink = (grey, width, height) => {
+  const [background, noise] = ownImage.background(grey, width, height);
+  const least = Math.max(ownImage.minDifference, 3 * noise);
+  const total = (values) => values.reduce((sum, value) => sum + (value > least ? value : 0), 0);
+  let ink = background.map((value, i) => value - grey[i]);
+  const lighter = ink.map((value) => -value);
+  if (total(ink) >= total(lighter)) {
     // Where less light falls, paper and ink are darker in proportion.
-    const middle = sketch.quantile(paper, 0.5);
-    ink = ink.map((value, i) => (value * middle) / Math.max(paper[i], sketch.contrast));
-  } else ink = other;
-  const inked = ink.filter((value) => value > least);
-  const full = inked.length ? sketch.quantile(inked, 0.95) : 0;
-  if (full < Math.max(sketch.contrast, 2 * least)) throw new Error("an empty picture: found no ink in it");
-  return ink.map((value) => (value > Math.max(least, sketch.shade * full) ? Math.min(1, value / full) : 0));
+    const middle = ownImage.quantile(background, 0.5);
+    ink = ink.map((value, i) => (value * middle) / Math.max(background[i], ownImage.minContrast));
+  } else ink = lighter;
+  const contrast = ownImage.quantile(ink.filter((value) => value > least), 0.95);
+  if (!(contrast >= Math.max(ownImage.minContrast, 2 * least))) throw new Error("an empty picture: found no ink in it");
+  return ink.map((value) => (value > Math.max(least, ownImage.shade * contrast) ? Math.min(1, value / contrast) : 0));
 };
 
-// The paper's tone under each pixel, a plane through the border's pixels, and how far those scatter.
-sketch.paper = (tones, width, height) => {
-  const thick = Math.max(1, Math.round(sketch.frame * Math.min(height, width)));
-  const place = (i) => [1, (i % width) / width - 0.5, Math.floor(i / width) / height - 0.5];
-  const border = [...tones.keys()].filter((i) => {
-    const x = i % width, y = Math.floor(i / width);
-    return x < thick || y < thick || x >= width - thick || y >= height - thick;
-  });
-  let plane = [sketch.quantile(border.map((i) => tones[i]), 0.5), 0, 0], scatter = 0;
-  const at = (i) => place(i).reduce((sum, value, k) => sum + value * plane[k], 0);
-  const off = () => border.map((i) => Math.abs(tones[i] - at(i)));
-  for (let turn = 0; turn < 2; turn++) {
-    const far = off(), most = Math.max(sketch.faint, 4 * sketch.quantile(far, 0.5));
-    const near = border.filter((_, n) => far[n] <= most);
-    const normal = [0, 1, 2].map((row) => [0, 1, 2, 3].map((column) => near.reduce((sum, i) => sum + place(i)[row] * (column < 3 ? place(i)[column] : tones[i]), 0)));
-    plane = sketch.solve(normal);
-    scatter = 1.4826 * sketch.quantile(off(), 0.5);
+// The background's brightness under each pixel, a plane through the border's pixels, and the scatter of those.
+ownImage.background = (grey, width, height) => {
+  const thickness = Math.max(1, Math.round(ownImage.border * Math.min(height, width)));
+  const x = (i) => ((i % width) - (width - 1) / 2) / width, y = (i) => (Math.floor(i / width) - (height - 1) / 2) / height;
+  const border = [...grey.keys()].filter((i) => (0.5 - Math.abs(x(i))) * width < thickness || (0.5 - Math.abs(y(i))) * height < thickness);
+  let [level, right, down] = [ownImage.quantile(border.map((i) => grey[i]), 0.5), 0, 0];
+  const plane = (i) => level + right * x(i) + down * y(i);
+  const distances = () => border.map((i) => Math.abs(grey[i] - plane(i)));
+  const slope = (axis, values) => border.reduce((sum, i, n) => sum + axis(i) * values[n], 0) / Math.max(1e-9, border.reduce((sum, i) => sum + axis(i) ** 2, 0));
+  for (let step = 0; step < ownImage.fitSteps; step++) {
+    // Pixels far from the plane are ink that reaches the border: the plane itself stands in for them.
+    const off = distances(), most = Math.max(ownImage.minDifference, 4 * ownImage.quantile(off, 0.5));
+    const values = border.map((i, n) => (off[n] <= most ? grey[i] : plane(i)));
+    [level, right, down] = [values.reduce((sum, value) => sum + value, 0) / values.length, slope(x, values), slope(y, values)];
   }
-  return [tones.map((_, i) => at(i)), scatter];
+  return [grey.map((_, i) => plane(i)), 1.4826 * ownImage.quantile(distances(), 0.5)];
 };
 
-// Gauss and Jordan; a direction that the points do not span stays zero.
-sketch.solve = (matrix) => {
-  const size = matrix.length;
-  for (let column = 0; column < size; column++) {
-    const pivot = matrix.slice(column).reduce((best, row, n) => (Math.abs(row[column]) > Math.abs(matrix[best][column]) ? n + column : best), column);
-    [matrix[column], matrix[pivot]] = [matrix[pivot], matrix[column]];
-    if (Math.abs(matrix[column][column]) < 1e-12) continue;
-    for (const row of matrix) {
-      if (row === matrix[column]) continue;
-      const times = row[column] / matrix[column][column];
-      for (let k = column; k <= size; k++) row[k] -= times * matrix[column][k];
-    }
-  }
-  return matrix.map((row, n) => (Math.abs(row[n]) < 1e-12 ? 0 : row[size] / row[n]));
+ownImage.quantile = (values, share) => {
+  const sorted = Float64Array.from(values).sort(), position = share * (sorted.length - 1), low = Math.floor(position);
+  return sorted[low] + (position - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 };
 
-sketch.quantile = (values, share) => {
-  const sorted = Float64Array.from(values).sort(), at = share * (sorted.length - 1), low = Math.floor(at);
-  return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+// Sums of the rows (axis 0) or the columns (axis 1).
+ownImage.profile = (values, width, height, axis) => {
+  const sums = new Float64Array(axis ? width : height);
+  values.forEach((value, i) => { sums[axis ? i % width : Math.floor(i / width)] += value; });
+  return sums;
 };
 
 // Where the ink begins and ends along a profile of it, but for dust.
-sketch.span = (profile) => {
+ownImage.span = (profile) => {
   const whole = profile.reduce((sum, value) => sum + value, 0);
   let sum = 0;
-  const shares = [...profile].map((value) => (sum += value) / whole);
-  return [shares.findIndex((share) => share > sketch.dust), shares.findIndex((share) => share >= 1 - sketch.dust) + 1];
+  const shares = profile.map((value) => (sum += value) / whole);
+  return [shares.findIndex((share) => share > ownImage.dust), shares.findIndex((share) => share >= 1 - ownImage.dust) + 1];
 };
 
-// Where `size` pixels of the result begin and end along a profile of the ink.
-sketch.window = (profile, size, step) => {
-  let mass = 0, moment = 0;
-  profile.forEach((value, i) => { mass += value; moment += value * (i + 0.5); });
-  const before = Math.max(0, Math.min(Math.round(size / 2 + 0.5 - moment / mass / step), Math.trunc(size - profile.length / step)));
-  return [-before * step, (size - before) * step];
-};
-
-sketch.bicubic = (x) => {
-  const far = Math.abs(x);
-  if (far < 1) return (1.5 * far - 2.5) * far * far + 1;
-  return far < 2 ? ((-0.5 * far + 2.5) * far - 4) * far + 2 : 0;
-};
-sketch.lanczos = (x) => {
-  const wave = (value) => (value === 0 ? 1 : Math.sin(Math.PI * value) / (Math.PI * value));
-  return Math.abs(x) < 3 ? wave(x) * wave(x / 3) : 0;
-};
-
-// Part of a picture, [left, top, right, bottom], in another size; the filter is as wide as a new pixel is, and no less
-// than a pixel. Beyond the picture lies nothing.
-sketch.resize = (values, width, height, box, columns, rows, filter, support) => {
-  const along = (low, high, count, length) => {
-    const scale = (high - low) / count, wide = Math.max(scale, 1);
-    return Array.from({ length: count }, (_, n) => {
-      const middle = low + (n + 0.5) * scale, taps = [];
-      let sum = 0;
-      for (let i = Math.floor(middle - support * wide + 0.5); i < Math.floor(middle + support * wide + 0.5); i++) {
-        // A box inside the picture is filtered inside the picture.
-        const outside = i < 0 || i >= length;
-        if (outside && low >= 0 && high <= length) continue;
-        const weight = filter((i + 0.5 - middle) / wide);
-        sum += weight;
-        if (!outside) taps.push([i, weight]);
-      }
-      return taps.map(([i, weight]) => [i, weight / sum]);
-    });
-  };
-  const across = along(box[0], box[2], columns, width), down = along(box[1], box[3], rows, height);
-  const narrow = new Float64Array(columns * height), found = new Float64Array(columns * rows);
-  for (let y = 0; y < height; y++) across.forEach((taps, x) => { for (const [i, weight] of taps) narrow[y * columns + x] += weight * values[y * width + i]; });
-  down.forEach((taps, y) => { for (const [i, weight] of taps) for (let x = 0; x < columns; x++) found[y * columns + x] += weight * narrow[i * columns + x]; });
-  return found;
+// Where a profile of the ink begins among `size` pixels, so that its center of mass is in the middle.
+ownImage.start = (profile, size) => {
+  const mass = profile.reduce((sum, value) => sum + value, 0);
+  const center = profile.reduce((sum, value, i) => sum + value * (i + 0.5), 0) / mass;
+  return Math.min(Math.max(Math.round(size / 2 + 0.5 - center), 0), size - profile.length);
 };

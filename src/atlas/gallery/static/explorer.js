@@ -280,7 +280,7 @@ async function lookAtOwn() {
 async function take(file) {
   if (!explorer.encoder || !file) return;
   try {
-    own.image = await sketch.prepare(file, explorer.shape);
+    own.image = await ownImage.read(file, explorer.shape);
     own.name = file.name;
   } catch (error) {
     own.said.textContent = `${file.name}: ${error.message}`;
