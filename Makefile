@@ -1,23 +1,33 @@
 # The commands of the README. `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
+# The environment that `make env` makes; VENV=none takes the Python that is active, as it is.
 VENV ?= .venv
+ifneq ($(VENV),none)
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+export PATH := $(BIN):$(PATH)
+endif
+# Of this checkout, whichever one the environment was made for.
+export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 # A mirror given relative to here must still be found by stages that run in a copy (dvc exp --temp, the queue).
 ifneq ($(ATLAS_MIRROR),)
 export ATLAS_MIRROR := $(realpath $(ATLAS_MIRROR))$(if $(realpath $(ATLAS_MIRROR)),,$(ATLAS_MIRROR))
 endif
-# Threads that wait for each other give way sooner than by default: as fast on a quiet machine, faster on a
-# busy one. Results do not depend on it.
+# Threads that wait for each other give way sooner than by default: as fast on a quiet machine, faster on a busy one.
+# Results do not depend on it.
 export GOMP_SPINCOUNT ?= 10000
-BIN := $(abspath $(VENV))/bin
-export PATH := $(BIN):$(PATH)
-STAMP := $(VENV)/.installed
 
-.PHONY: help env repro plan gallery readme bench requirements lint format test
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# Runs at a time: small networks use two cores better as two trainings of one thread. Each takes about 1 GB.
+JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
+CHECK = python scripts/check.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
+
+.PHONY: help env repro plan gallery readme bench requirements lint format test test-all data gather
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 env: $(STAMP) ## the environment (.venv, pinned by requirements.txt)
 
@@ -30,24 +40,49 @@ $(STAMP): requirements.txt
 	else \
 	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
 	fi
+	@# The project itself, editable: `import atlas` finds it, and nothing is written into the checkout.
+	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/latent-atlas.pth"
 	@touch $@
 
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
-	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
-	@python src/parallel.py $(if $(JOBS),--jobs $(JOBS)) $(RUNS)
-	@$(if $(RUNS),python src/export.py $(RUNS) && python src/gallery.py --partial,echo "open outputs/gallery/index.html in a browser")
+	@outdated="$$($(CHECK))" && $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
+
+# What scripts/check.py found: data and judges first, then several runs at a time, then what gathers all runs. DVC's
+# lock keeps the runs from disturbing one another.
+POOL := $(filter run@%,$(OUTDATED))
+DATA := $(filter download@% train_judge@%,$(OUTDATED))
+# Each run its share of the machine.
+THREADS = $(shell runs=$(words $(POOL)); jobs=$$((runs < $(JOBS) ? runs : $(JOBS))); echo $$(($(CORES) > jobs ? $(CORES) / jobs : 1)))
+SHARE = $(if $(ATLAS_THREADS),,ATLAS_THREADS=$(THREADS) OMP_NUM_THREADS=$(THREADS))
+
+# A command in a process group of its own, which a signal stops as a whole: killing DVC alone leaves its stage at work.
+stoppable = set -m; { $(1); } & set +m; for s in INT TERM; do trap "kill -$$s -- -$$!" $$s; done; wait $$! || wait $$!
+
+data:
+	@$(if $(DATA),$(call stoppable,dvc repro $(DATA)))
+
+$(POOL): run@%: data
+	@$(call stoppable,$(SHARE) dvc --wait-for-lock repro -s train@$* sample@$* animate@$* evaluate@$*)
+
+gather: $(POOL) data
+ifneq ($(RUNS),)
+	@$(call stoppable,python src/export.py $(RUNS) && python src/gallery.py --partial)
+else
+	@$(if $(OUTDATED),$(call stoppable,dvc repro))
+	@echo "open outputs/gallery/index.html in a browser"
+endif
 
 plan: env ## what `make repro` would do and cost, without doing it; takes SCALE and RUNS too
-	@python src/plan.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
+	@$(CHECK) >/dev/null
 
 gallery: env ## the gallery of whatever runs are there
 	@python src/gallery.py --partial
 
-readme: env ## bring the README's table and pictures up to date with results/ and outputs/
-	@python src/readme.py
+readme: env ## the README's table and pictures, as results/ and outputs/ now are
+	@python scripts/readme.py
 
-bench: env ## speed beside a plain PyTorch loop and what goes with it, about 17 minutes; PARTS="quality learning" the rest, about 12
-	@PYTHONPATH=src KINETO_LOG_LEVEL=99 python -m benchmarks $(PARTS)
+bench: env ## speed beside a plain PyTorch loop; PARTS names some of the parts
+	@KINETO_LOG_LEVEL=99 python -m benchmarks $(PARTS)
 
 # Every file of every release that PyPI holds has its hash there, whatever the machine that this runs on. No address of a
 # package index is written: each machine installs from the one that its pip or uv knows.
@@ -60,9 +95,12 @@ lint: env ## ruff (lint and format) and mypy
 	ruff format --check .
 	mypy
 
-test: env lint ## the tests (about 20 minutes; on MNIST and CIFAR-10 too where ATLAS_MIRROR names a copy of them)
-	pytest -n auto --maxprocesses 4 --dist loadfile
-
 format: env ## ruff: mend what can be mended
 	ruff check --fix .
 	ruff format .
+
+test: env lint ## lint, types and the tests that are not slow, about 8 minutes; real data where ATLAS_MIRROR names a copy of them
+	pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
+
+test-all: env ## the slow tests: the whole smoke run, remotes, torchrun, many kills, many broken settings, browsers
+	pytest -n auto --maxprocesses 4 --dist loadgroup -m slow

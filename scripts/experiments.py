@@ -1,123 +1,160 @@
-"""DVC's experiments, read from git: what one measured, and whether it differs from the workspace in one setting only.
+"""Other seeds and other values of a setting, gathered from DVC's experiments into results/.
 
-Two runs count as alike where their locks name the same code, data and judge and the same settings but for that one.
-`dvc exp show` would not do: of an experiment that did not reach stage `compare` it shows the measures of the commit
-that the experiment began from.
+    python scripts/experiments.py seeds            # results/seeds.json, which `compare` reads
+    python scripts/experiments.py sweep RUN KEY    # results/sweep.json and results/sweep.md
+
+An experiment counts for a run if code, data and settings behind the run's metrics are the workspace's but for the one
+setting, and if it ended at `compare`. DVC lists the experiments of one commit only, so what was gathered before stays
+while the run has the settings and the metrics that it had then.
 """
 
-import hashlib
-import json
-import re
-import subprocess
+import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from atlas.core.files import AtlasError, atomic_write, read_json, run_stage, write_json
 
-from atlas.core.files import AtlasError
+SEEDS, SWEEP, TABLE = Path("results/seeds.json"), Path("results/sweep.json"), Path("results/sweep.md")
+MISSING = (None, "None")
+CODE = ("src/train", "src/evaluate", "src/atlas/core", "src/atlas/nn", "src/atlas/training", "src/atlas/metrics")
+Row = dict[str, Any]
+"""Of `dvc.api.exp_show`: a column for each setting (`runs.NAME.gamma`), metric (`NAME.nelbo`) and path (its hash)."""
 
-LOCK = "dvc.lock"
-EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/\S+")
-Stages = dict[str, dict[str, Any]]
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Gather other seeds or a sweep from DVC's experiments.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("seeds", help="metrics of all runs with other seeds")
+    sweep = commands.add_parser("sweep", help="metrics of a run with other values of one setting")
+    sweep.add_argument("run", help="a name under `runs` in params.yaml")
+    sweep.add_argument("key", help="a setting of the run, its model or its budget, such as gamma")
+    options = parser.parse_args()
+
+    from dvc.api import exp_show
+
+    from atlas.core import settings as settings_file
+
+    settings = settings_file.load()
+    if options.command == "seeds":
+        rows = exp_show()
+        write_seeds([Gathered(rows, settings.scale, run, "seed") for run in settings.runs.values()])
+        return
+    run = settings.run(options.run)
+    names = settings.flat(run.key).keys() - {"dataset", "model", "variant"}
+    settings_file.require_known("setting", options.key.partition(".")[0], sorted(names))
+    write_sweep(Gathered(exp_show(), settings.scale, run, options.key))
 
 
-def others(ours: Stages, theirs: Stages, runs: list[str], key: str = "seed") -> dict[str, tuple[Any, str]]:
-    """Return {run: (value of `key`, its metrics file)} of what another lock measured where ours differs there alone.
+class Gathered:
+    """What the experiments tell of one run with other values of one setting.
 
-    Args:
-        ours: the workspace's lock.
-        theirs: the experiment's.
-        key: a setting of a run, as it stands in the run's entry or in its defaults.
+    `about` identifies the run: its other settings, and its own metrics. `metrics` is {value: {metric: number}}.
     """
-    found = {}
-    for run in runs:
-        train, evaluate = f"train@{run}", f"evaluate@{run}"
-        if not {train, evaluate} <= ours.keys() & theirs.keys():
-            continue
-        if fingerprint(ours, run, key) != fingerprint(theirs, run, key):
-            continue
-        model = f"outputs/models/{run}"
-        trained, measured = hashes(theirs[train]["outs"])[model], hashes(theirs[evaluate]["deps"])[model]
-        if trained == measured and value_of(theirs, run, key) != value_of(ours, run, key):
-            found[run] = value_of(theirs, run, key), f"outputs/metrics/{run}.json"
-    return found
+
+    def __init__(self, rows: list[Row], scale: str, run: Any, key: str) -> None:
+        self.run, self.key = run, key
+        places = [f"runs.{run.key}", f"models.{run.model}", f"budgets.{scale}.train.{run.dataset}"]
+        self.columns = [*(f"{place}.{key}" for place in places), *(["seed"] if key == "seed" else [])]
+        budgets = [f"budgets.{scale}.{stage}.{run.dataset}." for stage in ("train", "judge", "evaluate")]
+        params = (f"models.{run.model}.", f"runs.{run.key}.", "judge.", "evaluation.", *budgets)
+        self.deciding = (*params, *CODE, f"src/atlas/models/{run.model}.py", f"data/{run.dataset}")
+        workspace, head, *experiments = rows
+        own = self.others(workspace)
+        self.own, self.own_metrics = self.value(workspace), self.metrics_of(workspace)
+        self.about: dict[str, Any] = {
+            "settings": {name: value for name, value in own.items() if "/" not in name},
+            "own": {name: value for name, value in self.own_metrics.items() if f"{name}_n" in self.own_metrics},
+        }
+        self.metrics = {}
+        for row in experiments:
+            if self.others(row) != own or self.value(row) == self.own:
+                continue
+            metrics = self.metrics_of(row)
+            if metrics and metrics not in (self.own_metrics, self.metrics_of(head)):
+                self.metrics[self.value(row)] = metrics
+            else:
+                # DVC shows the metrics of the commit that it began from.
+                print(f"experiment {row['Experiment']} did not end at `compare`: left out")
+
+    def others(self, row: Row) -> Row:
+        """Return the columns that decide the run's metrics, the gathered setting's left out."""
+        names = [name for name in row if name in ("scale", "seed") or name.startswith(self.deciding)]
+        return {name: row[name] for name in names if name not in self.columns and row[name] not in MISSING}
+
+    def value(self, row: Row) -> Any:
+        """Return the setting's value: the run's own or its default. DVC gives floats; whole ones become integers."""
+        value = next((row[name] for name in self.columns if row.get(name) not in MISSING), None)
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def metrics_of(self, row: Row) -> dict[str, float]:
+        """Return the run's metrics, with what stands beside them (_low, _high, _n, _k)."""
+        prefix = f"{self.run.key}."
+        metrics = {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
+        return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+
+    def add(self, before: dict[str, Any], known: dict[Any, dict[str, float]]) -> None:
+        """Add what was gathered before if it is still of the same run: same settings, metrics alike up to rounding."""
+        now, then = self.about["own"], before.get("own", {})
+        common = now.keys() & then.keys()
+        alike = all(math.isclose(now[name], then[name], rel_tol=1e-3) for name in common)
+        if common and alike and before["settings"] == self.about["settings"]:
+            self.metrics = {**known, **self.metrics}
+        elif known:
+            print(f"{self.run.key}: its settings or metrics have changed; what was gathered before is dropped")
+        self.metrics.pop(self.own, None)
 
 
-def fingerprint(stages: Stages, run: str, key: str = "seed") -> str:
-    """Return a hash of all that a run's measures follow from, one setting and its trained network left out."""
-    parts: list[Any] = []
-    for stage in (stages[f"train@{run}"], stages[f"evaluate@{run}"]):
-        deps = {path: value for path, value in hashes(stage["deps"]).items() if not path.startswith("outputs/models/")}
-        params = {name: value for name, value in stage["params"]["params.yaml"].items() if name != key}
-        own = {name: value for name, value in params.pop(f"runs.{run}").items() if name != key}
-        parts.append([stage["cmd"], deps, params, own])
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def write_seeds(runs: list[Gathered]) -> None:
+    """Write results/seeds.json: {run: {"settings", "own", "seeds": {seed: {metric: number}}}}."""
+    before = read_json(SEEDS, "nothing: it comes with the repository") if SEEDS.exists() else {}
+    table = {}
+    for gathered in runs:
+        known = before.get(gathered.run.key, {})
+        gathered.add(known, {int(seed): metrics for seed, metrics in known.get("seeds", {}).items()})
+        if gathered.metrics:
+            table[gathered.run.key] = {**gathered.about, "seeds": dict(sorted(gathered.metrics.items()))}
+    write_json(SEEDS, table)
+    counts = ", ".join(f"{key} {len(about['seeds'])}" for key, about in table.items())
+    print(f"{SEEDS}: other seeds of each run: {counts or 'none'}")
 
 
-def value_of(stages: Stages, run: str, key: str) -> Any:
-    """Return a setting that a run was trained with: its own, or else that of all runs, its model or its budget.
+def write_sweep(gathered: Gathered) -> None:
+    """Write results/sweep.md and results/sweep.json: {"run", "key", "settings", "own", "rows": [{"value", "metrics"}]}.
 
     Raises:
-        AtlasError: if there is none of that name.
+        AtlasError: if no other value is known.
     """
-    params = stages[f"train@{run}"]["params"]["params.yaml"]
-    own = params[f"runs.{run}"]
-    shared = [value for name, value in params.items() if name.startswith(("models.", "budgets."))]
-    for place in (own, params, *shared):
-        if key in place:
-            return place[key]
-    allowed = sorted({*own, *(name for place in shared for name in place), "seed"} - {"dataset", "model"})
-    raise AtlasError(f"run {run}: unknown setting '{key}'; allowed: {', '.join(allowed)}")
+    from atlas.claims.tables import ARROWS, markdown_table, metric_names
+    from atlas.metrics.registry import METRICS
+
+    run, key = gathered.run, gathered.key
+    before = read_json(SWEEP, "nothing: it comes with the repository") if SWEEP.exists() else {}
+    if (before.get("run"), before.get("key")) == (run.key, key):
+        gathered.add(before, {row["value"]: row["metrics"] for row in before["rows"]})
+    if not gathered.metrics:
+        raise AtlasError(
+            f"no experiment differs from the workspace in {key} of {run.key} alone; "
+            f"run `dvc exp run -S runs.{run.key}.{key}=VALUE compare` first"
+        )
+    values = gathered.metrics | {gathered.own: gathered.own_metrics}
+    # Numbers by size, then words.
+    rows = sorted(values.items(), key=lambda row: (isinstance(row[0], str), row[0]))
+    content = {"run": run.key, "key": key, **gathered.about}
+    write_json(SWEEP, {**content, "rows": [{"value": value, "metrics": metrics} for value, metrics in rows]})
+    names = [name for name in metric_names(values.values()) if METRICS[name].headline and not name.endswith("_floor")]
+    lines = []
+    for value, metrics in rows:
+        cells = [f"{metrics[name]:.{METRICS[name].digits}f}" if name in metrics else "" for name in names]
+        lines.append([f"**{value}**" if value == gathered.own else str(value), *cells])
+    table = markdown_table(
+        [key, *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)], lines, left=0
+    )
+    scale = gathered.about["settings"]["scale"]
+    with atomic_write(TABLE) as tmp:
+        tmp.write_text(f"{table}\n`{run.key}` at scale `{scale}`, seed {run.seed}; in bold the value of params.yaml.\n")
+    print(f"{SWEEP}: {key} of {run.key}: {', '.join(str(value) for value, _ in rows)}")
 
 
-def hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
-    """Return {path: hash} of a stage's deps or outs in the lock."""
-    return {entry["path"]: entry["md5"] for entry in entries}
-
-
-def own_bytes(run: str) -> str | None:
-    """Return a hash of the workspace's trained network and of its measures, or None where they are not there."""
-    files = [Path("outputs/models") / run / "weights.safetensors", Path("outputs/metrics") / f"{run}.json"]
-    if not all(file.is_file() for file in files):
-        return None
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
-
-
-def read_lock(text: str) -> Stages:
-    """Return a dvc.lock's stages."""
-    return YAML(typ="safe").load(text)["stages"]
-
-
-def experiments() -> list[str]:
-    """Return the commits of all experiments that this repository holds, of whatever commit they began from."""
-    rows = (row.split() for row in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines())
-    return [revision for revision, name in rows if EXPERIMENT.fullmatch(name)]
-
-
-def lock_of(revision: str) -> Stages:
-    """Return the lock's stages as a commit left them."""
-    return read_lock(git("show", f"{revision}:{LOCK}"))
-
-
-def read_metrics(revision: str, path: str) -> dict[str, float | int]:
-    """Read a metrics file as an experiment left it, from DVC's cache or remote."""
-    from dvc.api import DVCFileSystem  # seconds to import, and rarely wanted
-    from dvc.exceptions import DvcException
-
-    try:
-        content = DVCFileSystem(".", rev=revision).read_text(path)
-    except (DvcException, OSError) as error:
-        raise AtlasError(f"{path} of experiment {revision[:7]} is not in DVC's cache: {error}") from None
-    return json.loads(content)
-
-
-def git(*words: str) -> str:
-    """Run a git command and return what it prints.
-
-    Raises:
-        AtlasError: with git's own complaint.
-    """
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AtlasError(f"git {words[0]}: {done.stderr.strip()}")
-    return done.stdout
+if __name__ == "__main__":
+    run_stage(main)

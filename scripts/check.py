@@ -1,0 +1,166 @@
+"""Check of all settings before a long run, with a forecast of its time.
+
+Every part of params.yaml is checked and every model is built, so that a mistake is refused before any work. The
+forecast goes to stderr. It rests on results/seconds.json, the seconds of the committed run, scaled by one timed
+convolution. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atlas.core.files import AtlasError, read_json, run_stage, write_json
+
+if TYPE_CHECKING:
+    from atlas.core.settings import Run, Settings
+
+RECORD = Path("results/seconds.json")
+DATA_STAGES = ("download", "train_judge")
+RUN_STAGES = ("train", "sample", "animate", "evaluate")
+FINAL_STAGES = ("compare", "export", "gallery")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Check all settings and forecast the time of `make repro`.")
+    parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
+    parser.add_argument("--scale", help="write this scale into params.yaml first")
+    parser.add_argument("--record", action="store_true", help=f"update {RECORD} from outputs/timings")
+    options = parser.parse_args()
+
+    from atlas.core import settings as settings_file
+
+    if options.scale:
+        settings_file.set_scale(options.scale)
+    settings = settings_file.load()
+    runs = [settings.run(key) for key in options.runs] or list(settings.runs.values())
+    if options.record:
+        record(settings)
+        return
+    # DVC takes seconds to compare all hashes; meanwhile the models are built.
+    with subprocess.Popen(["dvc", "status", "--json"], stdout=-1, stderr=-1, text=True) as status:
+        try:
+            for run in runs:
+                build_model(run)
+            output, errors = status.communicate()
+        finally:
+            status.kill()
+    if status.returncode:
+        raise AtlasError(f"dvc status: {errors.strip()[-300:]}")
+    stages = outdated(set(json.loads(output or "{}")), runs, final=not options.runs)
+    if not stages:
+        print(f"scale {settings.scale}: everything is up to date", file=sys.stderr)
+        return
+    seconds = forecast(settings, stages)
+    total = sum(seconds.values())
+    length = f"{total / 60:.0f} minutes" if total >= 120 else f"{total:.0f} seconds"
+    print(
+        f"scale {settings.scale}: {len(stages)} stages to do, about {length} on this machine; what is in DVC's cache "
+        "costs nothing. Ctrl-C stops it, the same command goes on where it stopped",
+        file=sys.stderr,
+    )
+    per_run = {run.key: sum(seconds.get(f"{stage}@{run.key}", 0) for stage in RUN_STAGES) for run in runs}
+    targets = [stage for stage in stages if stage.partition("@")[0] not in RUN_STAGES]
+    print(*targets, *(f"run@{key}" for key in sorted(per_run, key=lambda key: -per_run[key]) if per_run[key]))
+
+
+def build_model(run: "Run") -> None:
+    """Build a run's model and optimizers as `train` does; before the download, of CIFAR-10's shape.
+
+    Raises:
+        AtlasError: if a setting does not fit.
+    """
+    from atlas.core.datasets import Dataset
+    from atlas.core.model import Shape, build, find_model
+    from atlas.training.optimizers import make_optimizers
+
+    arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
+    shape: Shape = (3, 32, 32)
+    num_classes = 10
+    if (folder := Path("data") / run.dataset).exists():
+        dataset = Dataset.open(folder)
+        shape, num_classes = dataset.shape, len(dataset.classes)
+    make_optimizers(build(run.model, shape, num_classes, arguments), **optimization)
+
+
+def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:
+    """Return what DVC finds changed or missing among the stages of these runs, and what follows from it."""
+    datasets = dict.fromkeys(run.dataset for run in runs)
+    stages = [name for dataset in datasets for stage in DATA_STAGES if (name := f"{stage}@{dataset}") in changed]
+    for run in runs:
+        names = [f"{stage}@{run.key}" for stage in RUN_STAGES]
+        before = {names[0], *(f"{stage}@{run.dataset}" for stage in DATA_STAGES)}
+        stages += names if before & changed else [name for name in names if name in changed]
+    return stages + list(FINAL_STAGES if final and changed else ())
+
+
+def forecast(settings: "Settings", stages: list[str]) -> dict[str, float]:
+    """Return about how many seconds of the whole machine each stage takes, from those of the committed run.
+
+    A training without a record counts as that of a similar run; changed settings count by `work`.
+    """
+    recorded = read_json(RECORD, "nothing: it comes with the repository")
+    factor = convolution_seconds() / recorded["convolution"]
+    trained = [settings.runs[key] for key in recorded["train"] if key in settings.runs]
+    seconds = {}
+    for stage in stages:
+        kind, _, key = stage.partition("@")
+        seconds[stage] = recorded["stages"][kind] * factor
+        if kind == "train" and trained:
+            run = settings.run(key)
+            similar = max(trained, key=lambda other: [getattr(other, part) == getattr(run, part) for part in SIMILAR])
+            of_similar = recorded["train"][similar.key]
+            seconds[stage] += of_similar["seconds"] * work(run) / of_similar["work"] * factor
+    return seconds
+
+
+SIMILAR = ("key", "variant", "model", "dataset")
+"""What makes two runs similar, the first most."""
+
+
+def work(run: "Run") -> float:
+    """Return the work of a training relative to that of a similar run: images passed times the networks' width."""
+    # null, all images, is one number for every run of a data set.
+    return run.train.epochs * (run.train.images or 50_000) * run.train.width
+
+
+def convolution_seconds() -> float:
+    """Return the seconds of a convolution, forward and backward, on this machine's device: the least of some tries."""
+    import torch
+
+    from atlas.core.device import device_config
+
+    config = device_config()
+    layer = config.to_device(torch.nn.Conv2d(64, 64, 5, padding=2))
+    images = torch.rand(16, 64, 16, 16, device=config.device)
+    tries = []
+    for _ in range(20):
+        started = time.perf_counter()
+        with config.autocast():
+            loss = layer(images).float().square().mean()
+        loss.backward()
+        loss.item()  # Waits for the device.
+        tries.append(time.perf_counter() - started)
+    return min(tries)
+
+
+def record(settings: "Settings") -> None:
+    """Update results/seconds.json: trainings from outputs/timings, and this machine's convolution."""
+    recorded = read_json(RECORD, "nothing: it comes with the repository")
+    for run in settings.runs.values():
+        if (path := Path("outputs/timings") / f"{run.key}.json").exists():
+            timing = read_json(path, f"train@{run.key}")
+            # A run of the pool has some of the machine's threads: count it as if it had all of them.
+            threads = re.search(r"(\d+) threads", timing["machine"])
+            share = int(threads[1]) / (os.cpu_count() or 1) if threads else 1.0
+            recorded["train"][run.key] = {"seconds": round(timing["seconds"] * share, 1), "work": work(run)}
+    write_json(RECORD, {**recorded, "convolution": round(convolution_seconds(), 5)})
+
+
+if __name__ == "__main__":
+    run_stage(main)
