@@ -18,7 +18,7 @@ PARTS = {
     "speed": (
         "Speed",
         """At the sizes of the default runs and at those of the original tutorials (network `original`, width 1, dropout
-0.3, batches of 64). Medians, with quartiles in brackets. The work of a step is one forward pass and its backward passes,
+0.3, batches of 64). Medians, quartiles in brackets. The work of a step is one forward pass and its backward passes,
 with every layer as it is written down. `of peak` sets that work beside what a large convolution reaches on the same
 machine; it can exceed 100 % because the trainer's convolutions need less work. The goals: twice the plain loop, four
 times for VAE/GANs, and 40 % of the peak at the original size.""",
