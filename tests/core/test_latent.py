@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm
 from tests.conftest import Build, Noise
+from tests.figures.linear import Linear
 
 from atlas.core import latent
 from atlas.core.datasets import to_unit
@@ -78,3 +79,22 @@ def test_inversion_finds_the_code_that_made_an_image(make: Build) -> None:
     assert inverted.shape == (5, 3) and error < 0.05 * baseline
     assert torch.equal(inverted, latent.invert(model, images, labels, steps=150))
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_inversion_finds_the_most_probable_code(noise: Noise) -> None:
+    """Of a decoder that copies the code to pixels, z minimizes |x - z|^2 + |z|^2 at x / 2."""
+    images = to_unit(noise(6, (1, 4, 4)).images)
+    codes = latent.invert(Linear(), images, torch.zeros(6, dtype=torch.long), 200)
+    torch.testing.assert_close(codes, images.flatten(1)[:, :4] / 2, atol=0.01, rtol=0)
+
+
+def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(300, 5, generator=generator) * torch.tensor([1.0, 4.0, 2.0, 0.5, 3.0]) + 7
+    center, components, share = latent.pca(codes, 2)
+    torch.testing.assert_close(center, codes.mean(0))
+    _, sizes, rows = np.linalg.svd((codes - center).double().numpy())
+    assert np.abs(np.diag(rows[:2] @ components.double().numpy())) == pytest.approx([1, 1], abs=1e-5)
+    assert share == pytest.approx((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    # The same direction when all signs of the data are turned.
+    torch.testing.assert_close(latent.pca(-codes, 2)[1], components)

@@ -1,0 +1,52 @@
+"""Models whose codes are pixels, and the figures of a run of them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from atlas.core.datasets import Split
+from atlas.core.model import Losses, Model
+from atlas.core.settings import SampleSettings
+from atlas.figures.context import RunFigures
+
+CLASSES = [str(label) for label in range(10)]
+SETTINGS = SampleSettings(
+    reconstructions=3, per_label=2, map_steps=2, map_quantile=0.05, scatter=20, transfers=2, traversals=2,
+    traversal_steps=3, interpolations=2, interpolation_steps=3, inversion_steps=2,
+)  # fmt: skip
+
+
+class Linear(Model):
+    """Codes are the first pixels; dimension 2 has the highest rate, then 0."""
+
+    def __init__(self, latent_dim: int = 4) -> None:
+        super().__init__((1, 4, 4), 10, latent_dim)
+
+    def losses(self, images: torch.Tensor, labels: torch.Tensor) -> Losses:
+        raise NotImplementedError
+
+    def encode(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, : self.latent_dim]
+
+    def decode(self, codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(codes, (0, 16 - self.latent_dim)).unflatten(1, self.shape)
+
+    def rates(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([2.0, 0.5, 3.0, 1.0]) + 0.1 * torch.randn(len(images), 4)
+
+
+class Classifying(Linear):
+    """Predicts class 1 for every image, with a probability of three quarters."""
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.ones(len(images), dtype=torch.long), 10) * float(np.log(27))
+
+
+class WithoutPrior(Linear):
+    has_prior = False
+    rates = Model.rates
+
+
+def run_figures(model: Model, test: Split, folder: Path, **changes: int) -> RunFigures:
+    return RunFigures("toy", model.eval(), CLASSES, test, SETTINGS.model_copy(update=changes), folder)

@@ -1,0 +1,88 @@
+"""Figures of the latent space: where maps, traversals and interpolations go through it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.figures.linear import Linear, WithoutPrior, run_figures
+
+from atlas.core.datasets import Split, to_unit
+from atlas.core.latent import pca
+from atlas.figures import latent_space
+from atlas.figures.context import RunFigures, dimension_name
+from atlas.plotting import sheets
+
+Noise = Callable[..., Split]
+
+
+def test_the_plane_of_a_large_code_goes_through_the_codes_mean(
+    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, tuple] = {}
+    monkeypatch.setattr(sheets, "latent_map", lambda path, *rest: calls.__setitem__(path.name, rest))
+    figures = run_figures(Linear(), noise(200, (1, 4, 4)), tmp_path, map_steps=3)
+    latent_space.pca_map(figures)
+    assert not calls, "two dimensions of four say enough"
+    monkeypatch.setattr(latent_space, "MANY_DIMENSIONS", 4)
+    latent_space.pca_map(figures)
+    maps, first, second, *_ = calls["plane.png"]
+    assert figures.codes is not None
+    center, components, _ = pca(figures.codes, 2)
+    expected = center + first[2] * components[:, 0] + second[0] * components[:, 1]
+    pixels = maps[0, 2].reshape(-1)[:4]
+    np.testing.assert_allclose(pixels, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)
+
+
+def test_a_traversal_moves_one_dimension_of_the_first_image(
+    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, tuple] = {}
+    monkeypatch.setattr(sheets, "image_rows", lambda path, *rest: calls.__setitem__("rows", rest))
+    decoded: list[torch.Tensor] = []
+    original = RunFigures.decode
+
+    def decode(self: RunFigures, codes: torch.Tensor, labels: torch.Tensor | int) -> np.ndarray:
+        decoded.append(codes)
+        return original(self, codes, labels)
+
+    monkeypatch.setattr(RunFigures, "decode", decode)
+    test = noise(50, (1, 4, 4))
+    own = to_unit(test.images).flatten(1)[:, :4]
+    quantiles = np.quantile(own.numpy(), [0.05, 0.95], axis=0)
+    for model, ends in ((Linear(), np.array([[-1.6449] * 4, [1.6449] * 4])), (WithoutPrior(), quantiles)):
+        figures = run_figures(model, test, tmp_path, traversals=3)
+        latent_space.traversals(figures)
+        codes = decoded.pop()
+        assert codes.shape == (3, 3, 4)
+        for row, axis in enumerate(figures.order[:3]):
+            others = [other for other in range(4) if other != axis]
+            assert torch.equal(codes[row][:, others], own[:1, others].expand(3, 3))
+            np.testing.assert_allclose(codes[row][[0, -1], axis], ends[:, axis], atol=1e-4)
+    assert calls["rows"][1] == [dimension_name(axis) for axis in figures.order[:3]]
+
+
+@pytest.mark.parametrize("same_label", [True, False])
+def test_pairs_are_of_one_label_or_of_two(same_label: bool) -> None:
+    labels = torch.arange(40) % 5
+    first, last = latent_space.pairs(labels, 12, same_label)
+    assert ((labels[first] == labels[last]) == same_label).all() and (first != last).all()
+    assert len(set(zip(first.tolist(), last.tolist(), strict=True))) == 12, "no pair twice"
+    assert labels[first][:5].tolist() == ([0, 1, 2, 3, 4] if same_label else [0, 2, 4, 1, 3])
+
+
+def test_linear_and_spherical_interpolation_have_their_ends_and_even_steps() -> None:
+    starts, ends = torch.randn(2, 6, 64, generator=torch.Generator().manual_seed(0))
+    weights = torch.linspace(0, 1, 5)
+    for interpolate in (latent_space.linear, latent_space.spherical):
+        codes = interpolate(starts, ends, weights)
+        torch.testing.assert_close(codes[:, 0], starts, atol=1e-5, rtol=0)
+        torch.testing.assert_close(codes[:, -1], ends, atol=1e-5, rtol=0)
+    steps = latent_space.linear(starts, ends, weights).diff(dim=1)
+    torch.testing.assert_close(steps, steps[:, :1].expand_as(steps), atol=1e-5, rtol=0)
+    starts, ends = (torch.nn.functional.normalize(side, dim=1) for side in (starts, ends))
+    codes = latent_space.spherical(starts, ends, weights)
+    torch.testing.assert_close(codes.norm(dim=2), torch.ones(6, 5), atol=1e-5, rtol=0)
+    angles = (codes[:, 1:] * codes[:, :-1]).sum(2).clamp(-1, 1).acos()
+    torch.testing.assert_close(angles, angles[:, :1].expand_as(angles), atol=1e-3, rtol=0)
