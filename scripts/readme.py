@@ -1,98 +1,107 @@
-"""Bring the README's tables and pictures up to date with `results/` and `outputs/`."""
+"""Bring the README's table and the pictures of results/pictures up to date with results/ and outputs/."""
 
 import argparse
 import csv
-import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
-from atlas.core.files import AtlasError, run_stage
-from atlas.core.files import require, atomic_write
-from atlas.plotting.gain import gain
-from scripts.readme_media import SHOWN, thin
-from atlas.plotting.variances import estimator_variances
+from atlas.core.files import AtlasError, atomic_write, read_json, require, run_stage
 
 README = Path("README.md")
+ROWS = {
+    "mnist_vae_32": "VAE",
+    "mnist_vae_iaf_32": "VAE + IAF",
+    "mnist_cvae_8": "CVAE",
+    "mnist_cvae_gan_8": "CVAE/GAN",
+    "cifar10_vae": "VAE",
+    "cifar10_cgan": "cGAN",
+}
+"""The runs of the README's table, and their models' names."""
+COLUMNS = ("nelbo", "nll", "frechet", "coverage", "label_accuracy", "swap_accuracy", "sharpness")
 PICTURES = Path("results/pictures")
-SPEED = Path("results/speed.md")
-GPU = Path("results/gpu")
-"""Brought home by `src/away.py unpack`, where there is a GPU to be had."""
-RESTYLED = "mnist_cvae_gan_8"
-"""The run that redraws three.png, a person's own digit, in every label."""
-SWEEP = Path("results/sweep.md")
-"""Of src/sweep.py, which is no stage: who has made no sweep has none."""
+COPIES = {
+    "transfer_cvae.png": ("sample", "mnist_cvae_8", "transfer.png"),
+    "transfer_cvae_gan.png": ("sample", "mnist_cvae_gan_8", "transfer.png"),
+    "transfer_cgan.png": ("sample", "mnist_cgan", "transfer.png"),
+    "training.gif": ("animate", "mnist_cvae_2", "label_3.gif"),
+}
+"""Each picture that is copied, with the stage, run and file that it is copied from."""
+FOLDERS = {"sample": Path("outputs/samples"), "animate": Path("outputs/animations")}
 FLOW = ("mnist_vae_iaf_32", "mnist_vae_32", "nelbo")
-"""Of the curve of what the flow gains: the run with a flow, the one without, the term."""
+"""The run with a flow, the one without, and the term whose difference is drawn."""
+GIF_BYTES = 3_000_000
+"""Largest GIF: git keeps every version for good."""
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    text = require(README, "nothing: it comes with the repository").read_text(encoding="utf-8")
-    for name in ("table", "claims", "seeds"):
-        text = put(text, name, require(Path(f"results/{name}.md"), "compare").read_text(encoding="utf-8"))
-    # No stage's: a person makes it now and then, with `make bench`.
-    text = put(text, "speed", SPEED.read_text(encoding="utf-8") if SPEED.exists() else "")
-    for name, content in gpu().items():
-        text = put(text, name, content)
-    if SWEEP.exists():
-        text = put(text, "sweep", SWEEP.read_text(encoding="utf-8"))
-    with atomic_write(README) as aside:
-        aside.write_text(text, encoding="utf-8")
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, source in SHOWN.items():
-        if (GPU / "pictures" / name).exists():
-            shutil.copyfile(GPU / "pictures" / name, PICTURES / name)
-            continue
-        stage = f"{'animate' if 'animations' in source else 'sample'}@{Path(source).parent.name}"
-        copy = thin if name.endswith(".gif") else shutil.copyfile
-        copy(require(Path(source), stage), PICTURES / name)
-    gain(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
-    metrics = json.loads(require(Path("results/metrics.json"), "compare").read_text(encoding="utf-8"))
-    estimator_variances(PICTURES / "estimator_variance.png", metrics)
-    own, styles = PICTURES / "three.png", PICTURES / "restyled.png"
+
+    from atlas.plotting.charts import gradient_variance_chart, learning_curve_difference
+
+    metrics = read_json(Path("results/metrics.json"), "compare")
+    text = put_table(require(README, "nothing: it comes with the repository").read_text(encoding="utf-8"), metrics)
+    with atomic_write(README) as tmp:
+        tmp.write_text(text, encoding="utf-8")
+    for name, (stage, run, file) in COPIES.items():
+        source = require(FOLDERS[stage] / run / file, f"{stage}@{run}")
+        (thin_gif if name.endswith(".gif") else shutil.copyfile)(source, PICTURES / name)
+    learning_curve_difference(PICTURES / "flow_gain.png", *FLOW[:2], flow_points(Path("results/curves.csv")), FLOW[2])
+    gradient_variance_chart(PICTURES / "estimator_variance.png", metrics)
     # As the README's reader does it.
-    if subprocess.run([sys.executable, "src/restyle.py", RESTYLED, own, "--output", styles], check=False).returncode:
-        raise AtlasError(f"{styles} was not made (see above)")
-    print(f"README.md: tables, claims and {len(SHOWN) + 3} pictures")
+    own, restyled = PICTURES / "three.png", PICTURES / "restyled.png"
+    command = [sys.executable, "scripts/restyle.py", "mnist_cvae_gan_8", str(own), "--output", str(restyled)]
+    if subprocess.run(command, check=False).returncode:
+        raise AtlasError(f"{restyled} was not made (see above)")
+    print(f"README.md: its table and {len(COPIES) + 3} pictures")
 
 
-def gpu() -> dict[str, str]:
-    """Return what the README shows of scale `gpu`, by the name of its place: nothing where nothing came home."""
-    if not (GPU / "table.md").exists():
-        return dict.fromkeys(("gpu", "gpu claims", "gpu pictures"), "")
-    table, claims, seeds, made = (
-        (GPU / f"{name}.md").read_text(encoding="utf-8") for name in ("table", "claims", "seeds", "conditions")
-    )
-    seeds = f"{seeds}\n" if seeds.startswith("|") else ""
-    theirs = [name for name in SHOWN if (GPU / "pictures" / name).exists()]
-    which = "" if len(theirs) == len(SHOWN) else f": {', '.join(theirs)}; the others of scale `cpu`"
-    return {
-        "gpu": f"### At scale `gpu`\n\n{table}\n{made}\n{seeds}### At scale `cpu`, on two cores\n\n",
-        "gpu claims": f"### At scale `gpu`\n\n{claims}\n{made}\n### At scale `cpu`, on two cores\n\n",
-        "gpu pictures": f"\nOf scale `gpu`{which}. {made}" if theirs else "",
-    }
+def put_table(text: str, metrics: dict[str, dict[str, float]]) -> str:
+    """Return the README with its table written anew, between `<!-- table -->` and `<!-- end of table -->`."""
+    from atlas.claims.tables import ARROWS, markdown_table
+    from atlas.metrics.registry import METRICS
 
-
-def put(text: str, name: str, content: str) -> str:
-    """Return the text with `content` between its lines `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    first, last = "<!-- table -->\n", "<!-- end of table -->"
     if text.count(first) != 1 or text.count(last) != 1:
-        raise AtlasError(f"README.md: found no lines `{first.strip()}` and `{last}`")
-    before, rest = text.split(first)
-    return f"{before}{first}{content}{last}{rest.split(last)[1]}"
+        raise AtlasError(f"{README}: found no lines `{first.strip()}` and `{last}`")
+    shown = [METRICS[name] for name in COLUMNS]
+    header = ["run", "model", *(metric.title + ARROWS[metric.better] for metric in shown)]
+    rows = [
+        [run, model, *(f"{row[it.name]:.{it.digits}f}" if it.name in row else "" for it in shown)]
+        for run, model in ROWS.items()
+        if (row := metrics.get(run))
+    ]
+    return f"{text.split(first)[0]}{first}{markdown_table(header, rows, left=2)}{last}{text.split(last)[1]}"
 
 
 def flow_points(curves: Path) -> list[tuple[int, float, float]]:
     """Return (epoch, with a flow, without) of the validation curves that both runs have."""
-    found: dict[str, dict[int, float]] = {run: {} for run in FLOW[:2]}
+    values: dict[str, dict[int, float]] = {run: {} for run in FLOW[:2]}
     with require(curves, "compare").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["run"] in found and row["term"] == FLOW[2] and row["split"] == "validation":
-                found[row["run"]][int(row["epoch"])] = float(row["value"])
-    ours, theirs = found.values()
-    return [(epoch, ours[epoch], theirs[epoch]) for epoch in sorted(ours.keys() & theirs.keys())]
+            if row["run"] in values and row["term"] == FLOW[2] and row["split"] == "validation":
+                values[row["run"]][int(row["epoch"])] = float(row["value"])
+    first, second = values.values()
+    return [(epoch, first[epoch], second[epoch]) for epoch in sorted(first.keys() & second.keys())]
+
+
+def thin_gif(source: Path, target: Path, every: int = 3) -> None:
+    """Write a GIF with every third frame and the last, as long as it was; with fewer where it would be too large."""
+    from PIL import Image, ImageSequence
+
+    with Image.open(source) as gif:
+        frames = [(frame.copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(gif)]
+    last = len(frames) - 1
+    while True:
+        kept = [*range(0, last, every), last]
+        durations = [sum(time for _, time in frames[start:end]) for start, end in pairwise([*kept, len(frames)])]
+        images = [frames[index][0] for index in kept]
+        images[0].save(target, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
+        if target.stat().st_size <= GIF_BYTES or every >= last:
+            return
+        every += 1
 
 
 if __name__ == "__main__":
