@@ -8,10 +8,10 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from atlas.animation.animate import Frames, load_frames
 from atlas.core.files import AtlasError
 from atlas.gallery.outputs import RunPage
 from atlas.plotting.canvas import Array, grid, thinned
+from atlas.plotting.frames import Frames, load_frames
 
 LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 40, "method": 3}
 """Options of lossless WebP: more effort gains a few hundredths."""
