@@ -14,8 +14,7 @@ from benchmarks.cases import Case, make_model
 from benchmarks.loops import (
     Loop,
     TrainerLoop,
-    endless,
-    loader,
+    loader_batches,
     plain_optimizer,
     use_default_layout,
     use_plain_convolutions,
@@ -78,7 +77,7 @@ def _plain_optimizers(loop: TrainerLoop) -> None:
 
 
 def _loader(loop: TrainerLoop) -> None:
-    batches = endless(loader(loop.split, loop.run.train.batch_size))
+    batches = loader_batches(loop.split, loop.run.train.batch_size)
 
     def step_fn(indices: Tensor, step: int) -> Losses:
         images, labels = (part.to(loop.config.device) for part in next(batches))

@@ -90,10 +90,9 @@ class PlainLoop:
             group.optimizer = plain_optimizer(group.params, group.learning_rate, **optimization)
         self.device = config.device
         self.total = len(split) // run.train.batch_size * run.train.epochs
-        self.loader = loader(split, run.train.batch_size)
         self.terms: dict[str, float] = {}
         self.step = 0
-        self._batches = endless(self.loader)
+        self._batches = loader_batches(split, run.train.batch_size)
 
     def advance(self, steps: int) -> None:
         for _ in range(steps):
@@ -114,16 +113,12 @@ class PlainLoop:
         self.step += 1
 
 
-def loader(split: Split, batch_size: int) -> DataLoader[Any]:
-    """Return PyTorch's loader of the split's images in [0, 1] and their labels, in random order."""
+def loader_batches(split: Split, batch_size: int) -> Iterator[Any]:
+    """Yield batches of images in [0, 1] and labels by PyTorch's loader, in random order, again and again."""
     pixels = TensorDataset(to_unit(split.images).cpu(), split.labels.cpu())
-    return DataLoader(pixels, batch_size, shuffle=True, drop_last=True)
-
-
-def endless(batches: DataLoader[Any]) -> Iterator[Any]:
-    """Yield a loader's batches again and again."""
+    loader = DataLoader(pixels, batch_size, shuffle=True, drop_last=True)
     while True:
-        yield from batches
+        yield from loader
 
 
 def plain_optimizer(

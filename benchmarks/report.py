@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atlas.claims.tables import markdown_table
+
 INTRODUCTION = """# Benchmarks
 
 How fast the trainer is beside the loop that a person writes first in PyTorch. `make bench` measures it and writes this
@@ -58,11 +60,8 @@ def page(parts: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of equal keys as a Markdown table; columns of numbers are set to the right."""
-    names = list(rows[0])
-    rules = ["---" if isinstance(rows[0][name], str) and rows[0][name] else "---:" for name in names]
-    lines = [names, rules, *([cell(name, row[name]) for name in names] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    """Return rows of equal keys as a Markdown table."""
+    return markdown_table(list(rows[0]), [[cell(name, value) for name, value in row.items()] for row in rows])
 
 
 def cell(column: str, value: Any) -> str:
