@@ -31,7 +31,7 @@ def compare() -> None:
         settings={run: settings.flat(run) for run in runs},
         accuracies={name: judge["test_accuracy"] for name, judge in judges.items()},
         per_image={run: read_per_image(run) for run in runs},
-        seeds=read_seeds(runs),
+        seeds=read_seeds(runs, settings.scale),
     )
     claims = decide_claims(results)
     curves = [row for key, run in runs.items() for row in read_curves(key, run.dataset)]

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas.metrics.gradient_variance import gradient_variances, gradients
-from atlas.metrics.bootstrap import ratio_interval
 from atlas.core.model import Model
+from atlas.metrics.gradient_variance import gradient_variances, gradients
 
 DIMENSIONS = 3
 NOISE = 0.5
@@ -60,7 +59,7 @@ def test_both_estimate_the_same_gradient() -> None:
         assert ((found.mean(0) - exact).abs() < 4.5 * error).all()
 
 
-def test_the_reparameterised_variance_is_the_closed_form() -> None:
+def test_the_reparameterized_variance_is_the_closed_form() -> None:
     """By mean: -(p + 1) sd e, of variance (p + 1)^2 sd^2. By log-variance: half sd e (a - (p + 1) sd e), a + b e^2."""
     mean, log_variance = 0.3, -1.0
     model = Shift(mean, log_variance)
@@ -69,8 +68,10 @@ def test_the_reparameterised_variance_is_the_closed_form() -> None:
     by_mean = torch.full_like(pull, (slope * sd) ** 2)
     by_spread = (0.5 * sd) ** 2 * (pull.square() + 2 * (slope * sd) ** 2)
     expected = torch.cat([by_mean, by_spread], 1).mean(1)
-    found = gradient_variances(model, IMAGES, LABELS, 20_000, _seed()).reparameterised
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+    # Each image a hundred times: 20,000 draws of it without as many calls.
+    images, labels = IMAGES.repeat(100, 1, 1, 1), LABELS.repeat(100)
+    variances = gradient_variances(model, images, labels, 200, _seed()).reparameterized
+    torch.testing.assert_close(variances.view(100, 4).mean(0), expected, rtol=0.05, atol=0)
 
 
 def test_the_variances_are_those_of_a_slow_loop() -> None:
@@ -81,14 +82,14 @@ def test_the_variances_are_those_of_a_slow_loop() -> None:
     kept: list[list[Tensor]] = [[], []]
     for _ in range(draws):
         noise = torch.randn_like(mean)
-        for place, reparameterised in enumerate((True, False)):
+        for place, reparameterized in enumerate((True, False)):
             m, v = mean.clone().requires_grad_(), log_variance.clone().requires_grad_()
             codes = m + (0.5 * v).exp() * noise
-            codes = codes if reparameterised else codes.detach()
+            codes = codes if reparameterized else codes.detach()
             q = torch.distributions.Normal(m, (0.5 * v).exp())
             log_q = q.log_prob(codes).sum(1) + 0.5 * DIMENSIONS * math.log(2 * math.pi)
             bound = model.log_joint(IMAGES, LABELS, codes) - log_q
-            loss = bound if reparameterised else bound.detach() * log_q
+            loss = bound if reparameterized else bound.detach() * log_q
             kept[place].append(torch.cat(torch.autograd.grad(loss.sum(), [m, v]), 1))
     for expected, value in zip(kept, found, strict=True):
         torch.testing.assert_close(value, torch.stack(expected).var(0).mean(1))
@@ -105,18 +106,3 @@ def test_the_global_generator_is_left_alone() -> None:
 def test_one_draw_has_no_variance() -> None:
     with pytest.raises(ValueError, match="found 1; needed: at least 2"):
         gradient_variances(Shift(), IMAGES, LABELS, 1, _seed())
-
-
-def test_the_interval_of_a_ratio() -> None:
-    generator = torch.Generator().manual_seed(0)
-    below = 1 + torch.rand(400, generator=generator)
-    # Where one is a multiple of the other, every resample gives the same ratio.
-    exact = ratio_interval("r", 3 * below, below)
-    assert exact["r"] == pytest.approx(3) and exact["r_low"] == pytest.approx(3) and exact["r_high"] == pytest.approx(3)
-    found = ratio_interval("r", 3 + torch.randn(400, generator=generator), below)
-    # The delta method: variance of a ratio of independent means.
-    width = found["r"] * math.sqrt((1 / 3) ** 2 / 400 + (math.sqrt(1 / 12) / 1.5) ** 2 / 400) * 2 * 1.96
-    assert found["r_high"] - found["r_low"] == pytest.approx(width, rel=0.1)
-    assert found["r_n"] == 400
-    with pytest.raises(ValueError, match="r: needs two values"):
-        ratio_interval("r", below, below[:3])

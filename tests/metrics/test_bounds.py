@@ -1,15 +1,14 @@
-"""Bounds against a model whose likelihood is known exactly, a slow loop, and the bootstrap against theory."""
+"""Bounds of atlas.metrics.likelihood against a model whose likelihood is known exactly, and against a slow loop."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from atlas.metrics.bootstrap import RESAMPLES, mean_interval, bootstrap_counts
-from atlas.metrics.likelihood import BATCH, active_units, binarise, bound, importance_weighted
+from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
+from atlas.metrics.likelihood import active_units, binarize, elbo, importance_weighted
 
 
 class Linear(Model):
@@ -55,7 +54,7 @@ def _seed(seed: int = 0) -> torch.Generator:
 def test_the_bounds_are_in_order_and_the_tighter_reaches_the_truth() -> None:
     model, (images, labels) = Linear(), _data(300)
     truth = -model.evidence(images).mean().item()
-    nelbo = bound(model, images, labels, _seed()).rate.mean().item()
+    nelbo = elbo(model, images, labels, _seed()).rate.mean().item()
     few, mean = (values.mean().item() for values in importance_weighted(model, images, labels, 5, _seed()))
     many = importance_weighted(model, images, labels, 500, _seed())[0].mean().item()
     # The exact gap: KL(q || p(z|x)) of two Gaussians with one mean and covariances in proportion.
@@ -73,7 +72,7 @@ def test_with_the_true_posterior_every_bound_is_the_truth() -> None:
 
 
 def test_the_weighted_bound_is_what_a_slow_loop_says_also_across_batches() -> None:
-    count = BATCH + 3
+    count = BATCH_SIZE + 3
     draws = 40 * torch.randn(4, count, generator=_seed(), dtype=torch.float64)
 
     class Given(Linear):
@@ -101,14 +100,14 @@ def test_no_samples_are_refused() -> None:
         importance_weighted(Linear(), *_data(3), 0, _seed())
 
 
-def test_the_binarisation_is_one_for_all_and_follows_the_grey_values() -> None:
+def test_the_binarization_is_one_for_all_and_follows_the_grey_values() -> None:
     images = torch.tensor([0.0, 0.25, 1.0]).expand(4000, 1, 1, 3)
-    drawn = binarise(images)
+    drawn = binarize(images)
     assert set(drawn.unique().tolist()) == {0.0, 1.0} and drawn.dtype == images.dtype
     assert drawn[..., 0].sum() == 0 and drawn[..., 2].mean() == 1
     assert drawn[..., 1].mean().item() == pytest.approx(0.25, abs=0.03)
-    assert torch.equal(binarise(images), drawn) and torch.equal(binarise(drawn, seed=3), drawn)
-    assert torch.equal(binarise(images[:100]), drawn[:100]), "a part of the images is a part of the set"
+    assert torch.equal(binarize(images), drawn) and torch.equal(binarize(drawn, seed=3), drawn)
+    assert torch.equal(binarize(images[:100]), drawn[:100]), "a part of the images is a part of the set"
 
 
 def test_active_units_are_those_that_vary() -> None:
@@ -116,33 +115,3 @@ def test_active_units_are_those_that_vary() -> None:
     assert active_units(codes) == 3
     with pytest.raises(ValueError, match="at least 2 codes; found 1"):
         active_units(codes[:1])
-
-
-# --- intervals ------------------------------------------------------------------------------------------------------
-
-
-def test_a_resample_draws_as_many_as_there_are() -> None:
-    drawn = bootstrap_counts(30)
-    assert drawn.shape == (RESAMPLES, 30) and (drawn.sum(1) == 30).all()
-    assert drawn.mean(0) == pytest.approx(np.ones(30), abs=0.15) and drawn.var() == pytest.approx(1 - 1 / 30, abs=0.05)
-    assert not np.array_equal(drawn, bootstrap_counts(30, 1))
-
-
-def test_the_interval_of_a_mean_is_the_normal_one_of_many_images() -> None:
-    values = 100 + 3 * torch.randn(2000, generator=_seed())
-    found = mean_interval("nelbo", values)
-    half = 1.96 * values.std().item() / math.sqrt(2000)
-    assert found["nelbo"] == pytest.approx(values.double().mean().item()) and found["nelbo_n"] == 2000
-    assert found["nelbo_high"] - found["nelbo"] == pytest.approx(half, rel=0.1)
-    assert found["nelbo"] - found["nelbo_low"] == pytest.approx(half, rel=0.1)
-    assert found == mean_interval("nelbo", values)
-
-
-def test_the_interval_of_what_never_varies_is_a_point() -> None:
-    assert mean_interval("x", torch.ones(50, dtype=torch.bool)) == {"x": 1.0, "x_low": 1.0, "x_high": 1.0, "x_n": 50}
-
-
-@pytest.mark.parametrize("values", [torch.zeros(0), torch.zeros(3, 2)])
-def test_an_interval_of_nothing_is_refused(values: Tensor) -> None:
-    with pytest.raises(ValueError, match="needs one value for each"):
-        mean_interval("nelbo", values)
