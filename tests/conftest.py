@@ -58,8 +58,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("loadgroup", False):
         items.sort(key=lambda item: not _needs_pipeline(item))
         for item in items:
-            group = "pipeline" if _needs_pipeline(item) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+            if _needs_pipeline(item):
+                item.add_marker(pytest.mark.xdist_group("pipeline"))
+            elif not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _needs_pipeline(item: pytest.Item) -> bool:
@@ -93,7 +95,7 @@ def make() -> Build:
 
 
 def optimization(variant: str, **changes: Any) -> dict[str, Any]:
-    """Keyword arguments of `make_optimizers` for one of the ten models: params.yaml's defaults but for what is given."""
+    """Keyword arguments of `make_optimizers` for one of the ten models, with the defaults of params.yaml."""
     settings = {**PARAMS["models"][VARIANTS[variant][0]], **changes}
     return {key: settings[key] for key in keywords(make_optimizers) if key in settings}
 

@@ -1,97 +1,127 @@
-"""Runs a stage script as `python` would and writes down what of params.yaml it asked for: recorder.py LOG SCRIPT."""
+"""Recorder of what stages do: the hosts they ask for, the files they open, the keys of params.yaml that they read.
+
+`toy.recorded` copies this file as `sitecustomize.py`, so that every Python process that DVC starts runs it first. Each
+line of the log that RECORDER_LOG names is a JSON list: stage ("" outside of one), kind, name.
+"""
 
 import json
-import runpy
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import atlas.core.settings
-from atlas.core.settings import Run, Settings
+LOG = os.open(os.environ["RECORDER_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+STAGE = os.environ.get("DVC_STAGE", "")
+ROOT = f"{Path.cwd()}/"
+FOLDERS = ("data/", "docs/", "outputs/", "results/", "src/")
+LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
+logged: set[tuple[str, str]] = set()
 
-ASKED: set[str] = set()
+
+def log(kind: str, name: str) -> None:
+    if (kind, name) not in logged:
+        logged.add((kind, name))
+        os.write(LOG, f"{json.dumps([STAGE, kind, name])}\n".encode())
 
 
-class WatchedRun(Run):
-    """A run whose parts are counted to the places in params.yaml that they come from."""
+def audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Log files of the repository and refuse every host but this one. C code raises these events as well."""
+    if event == "open" and STAGE and not isinstance(arguments[0], int):
+        path = str(Path.cwd() / os.fsdecode(arguments[0])).removeprefix(ROOT)
+        if path.startswith(FOLDERS):
+            log("write" if arguments[2] & (os.O_WRONLY | os.O_RDWR) else "read", path)
+    elif event in ("socket.connect", "socket.getaddrinfo"):
+        host = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+        host = host[0] if isinstance(host, tuple) else host
+        if host not in LOCAL and not str(host).startswith("/"):
+            log("network", str(host))
+            raise ConnectionRefusedError(f"the test allows no network: {host}")
 
-    def __getattribute__(self, name: str) -> Any:
-        fields = object.__getattribute__(self, "__dict__")
-        places = {
-            "seed": {"seed"},
-            "train": {f"budgets.{Watched.scale_in_use}.train.{fields['dataset']}"},
-            "settings": {f"models.{fields['model']}"},
+
+sys.addaudithook(audit)
+
+
+def record_settings() -> None:
+    """Let `atlas.core.settings.load` return settings that log which of their keys are read."""
+    from atlas.core import settings as module
+
+    sections = {"scale", "seed", "runs", *module.SECTIONS}
+
+    class Row:
+        """One row of a budget, or a data set, by its keys."""
+
+        def __init__(self, path: str, row: Any) -> None:
+            self._path, self._row = path, row
+
+        def __getattr__(self, name: str) -> Any:
+            log("setting", f"{self._path}.{name}")
+            return getattr(self._row, name)
+
+    class Rows(dict[str, Any]):
+        """The rows of a budget, or all data sets, by name."""
+
+        def __init__(self, path: str, rows: dict[str, Any]) -> None:
+            super().__init__(rows)
+            self.path = path
+
+        def __getitem__(self, name: str) -> Row:
+            return Row(f"{self.path}.{name}", super().__getitem__(name))
+
+    class RecordedRun(module.Run):
+        """A run whose parts are logged as the keys of params.yaml that they come from."""
+
+        scale = ""
+
+        def __getattribute__(self, name: str) -> Any:
+            fields = object.__getattribute__(self, "__dict__")
+            keys = {
+                "seed": "seed",
+                "train": f"budgets.{RecordedRun.scale}.train.{fields['dataset']}",
+                "settings": f"models.{fields['model']}",
+                "defaults": f"models.{fields['model']}",
+            }
+            log("setting", f"runs.{fields['key']}")
+            for part in keys if name == "__dict__" else [name]:
+                if part in keys:
+                    log("setting", keys[part])
+            return super().__getattribute__(name)
+
+    class RecordedSettings(module.Settings):
+        def __getattribute__(self, name: str) -> Any:
+            if name in sections:
+                log("setting", name)
+            return super().__getattribute__(name)
+
+        def run(self, key: str) -> module.Run:
+            # Looking one up is not reading all.
+            runs = object.__getattribute__(self, "__dict__")["runs"]
+            return runs[key] if key in runs else super().run(key)
+
+    def recorded(*path: Path) -> module.Settings:
+        settings = load(*path)
+        RecordedRun.scale = settings.scale
+        runs = {}
+        for key, run in settings.runs.items():
+            runs[key] = object.__new__(RecordedRun)
+            object.__getattribute__(runs[key], "__dict__").update(vars(run))
+        budget = {
+            stage: Rows(f"budgets.{settings.scale}.{stage}", getattr(settings.budget, stage))
+            for stage in type(settings.budget).model_fields
         }
-        wanted = set(places) if name == "__dict__" else {name} & set(places)
-        ASKED.update({f"runs.{fields['key']}"}, *(places[part] for part in wanted))
-        return super().__getattribute__(name)
+        copy = object.__new__(RecordedSettings)
+        copy.__dict__.update(
+            vars(settings),
+            runs=runs,
+            datasets=Rows("datasets", settings.datasets),
+            budget=settings.budget.model_copy(update=budget),
+        )
+        return copy
+
+    load = module.load
+    vars(module)["load"] = recorded
 
 
-class Watched(Settings):
-    """Settings that write down which of their parts are read."""
-
-    scale_in_use = ""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("scale", "seed", "runs", "sample", "animation"):
-            ASKED.add(name)
-        return super().__getattribute__(name)
-
-    def run(self, key: str) -> Run:
-        # Looking one up is not reading all.
-        return object.__getattribute__(self, "__dict__")["runs"][key]
-
-
-class Rows(dict):
-    """The rows of a budget, or the datasets, by name."""
-
-    def __init__(self, place: str, rows: dict[str, Any]) -> None:
-        super().__init__(rows)
-        self.place = place
-
-    def __getitem__(self, name: str) -> Any:
-        return Row(f"{self.place}.{name}", super().__getitem__(name))
-
-
-class Row:
-    """One of them, by its keys."""
-
-    def __init__(self, place: str, row: Any) -> None:
-        self._place, self._row = place, row
-
-    def __getattr__(self, name: str) -> Any:
-        ASKED.add(f"{self._place}.{name}")
-        return getattr(self._row, name)
-
-
-def watched(settings: Settings) -> Settings:
-    """Return the same settings, watched."""
-    Watched.scale_in_use = settings.scale
-    copy = object.__new__(Watched)
-    copy.__dict__.update(vars(settings))
-    runs = {}
-    for key, run in settings.runs.items():
-        runs[key] = object.__new__(WatchedRun)
-        object.__getattribute__(runs[key], "__dict__").update(vars(run))
-    budget = {
-        stage: Rows(f"budgets.{settings.scale}.{stage}", getattr(settings.budget, stage))
-        for stage in type(settings.budget).model_fields
-    }
-    copy.__dict__.update(
-        runs=runs,
-        datasets=Rows("datasets", settings.datasets),
-        budget=settings.budget.model_copy(update=budget),
-    )
-    return copy
-
-
-if __name__ == "__main__":
-    log, script, *words = sys.argv[1:]
-    load = atlas.core.settings.load
-    # Under both names by which it is called.
-    atlas.core.settings.load = lambda *place: watched(load(*place))
-    sys.argv = [script, *words]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    finally:
-        Path(log).write_text(json.dumps(sorted(ASKED)))
+if STAGE:
+    # Python itself puts the stage script's folder first, but only after this file.
+    sys.path.insert(0, f"{ROOT}src")
+    record_settings()

@@ -26,26 +26,12 @@ HOME = Path(tempfile.mkdtemp(prefix="home-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 UP_TO_DATE = "Data and pipelines are up to date."
 
-# Refuses every address but the machine's own, in each Python process that starts with it, and writes down who asked.
-# Both events are raised by C code as well, so that no library gets round it.
-GUARD = """
-import sys
-
-def guard(event, arguments):
-    if event not in ("socket.connect", "socket.getaddrinfo"):
-        return
-    host = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
-    host = host[0] if isinstance(host, tuple) else host
-    if host in (None, "", "localhost", "127.0.0.1", "::1") or str(host).startswith("/"):
-        return
-    with open({log!r}, "a") as file:
-        file.write(f"{{host}}\\n")
-    raise ConnectionRefusedError(f"the test allows no network: {{host}}")
-
-sys.addaudithook(guard)
-"""
 # What is no Python: of all commands that a stage starts, npm alone goes to the network.
-NPM = "#!/bin/sh\necho \"npm $*\" >> '{log}'\necho 'the test allows no network' >&2\nexit 1\n"
+NPM = """#!/bin/sh
+printf '["%s", "network", "npm %s"]\\n' "$DVC_STAGE" "$*" >> "$RECORDER_LOG"
+echo 'the test allows no network' >&2
+exit 1
+"""
 
 
 class Failed(AssertionError):
@@ -63,13 +49,13 @@ def run(folder: Path, *command: str, limit: float = LIMIT, variables: Mapping[st
         Failed: if it ended with another status than 0, or not in time.
     """
     # Not through pipes: a worker left in the background would hold them open, and reading them would never end.
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -79,8 +65,8 @@ def run(folder: Path, *command: str, limit: float = LIMIT, variables: Mapping[st
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             status = f"nothing within {limit} seconds"
-        said.seek(0)
-        text = said.read()
+        output.seek(0)
+        text = output.read()
     if status != 0:
         raise Failed(f"{' '.join(command)}: {status}\n{text[-4000:]}")
     return text
@@ -89,30 +75,35 @@ def run(folder: Path, *command: str, limit: float = LIMIT, variables: Mapping[st
 def environment() -> dict[str, str]:
     """Return the environment of a new machine: no settings of DVC's, git's, ours or a cloud's, and an empty home."""
     ours = ("DVC", "GIT", "ATLAS", "AWS", "EMAIL", "XDG", "PYTHONPATH", "npm_config", "NPM_CONFIG")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | {
         "HOME": str(HOME),
         "GIT_CONFIG_NOSYSTEM": "1",
         "DVC_SITE_CACHE_DIR": str(HOME / "site"),
-        "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}:{inherited['PATH']}",
         "ATLAS_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
 
 
-def guarded(folder: Path, log: Path) -> dict[str, str]:
-    """Write a guard against the network into a folder; return the variables that put commands under it."""
+def recorded(folder: Path) -> dict[str, str]:
+    """Return the environment variables under which commands go without a network and write into `folder`/log.
+
+    See tests/recorder.py.
+    """
     (folder / "bin").mkdir(parents=True)
-    (folder / "sitecustomize.py").write_text(GUARD.format(log=str(log)))
+    shutil.copy(ROOT / "tests" / "recorder.py", folder / "sitecustomize.py")
     npm = folder / "bin" / "npm"
-    npm.write_text(NPM.format(log=log))
+    npm.write_text(NPM)
     npm.chmod(0o755)
-    path = environment()["PATH"]
-    return {"PYTHONPATH": str(folder), "PATH": f"{folder / 'bin'}:{path}"}
+    path = f"{folder / 'bin'}:{environment()['PATH']}"
+    return {"PYTHONPATH": str(folder), "PATH": path, "RECORDER_LOG": str(folder / "log")}
 
 
-def cut(params: Path) -> None:
-    """Leave params.yaml one run, its dataset and the smallest scale."""
+def cut(folder: Path) -> None:
+    """Leave params.yaml one run, its data set and the smallest scale, and make that run an artifact."""
+    params, pipeline = folder / "params.yaml", folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("mnist_cvae_8", RUN))
     yaml = YAML()
     yaml.width = 120
     content = yaml.load(params.read_text(encoding="utf-8"))
@@ -130,8 +121,9 @@ def last_commit(place: Path) -> Path:
     """Clone the last commit, with what is not committed yet laid over it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     run(place.parent, "git", "clone", "-q", str(ROOT), str(place))
-    changed = run(ROOT, "git", "ls-files", "--modified", "--others", "--exclude-standard").splitlines()
-    for name in changed:
+    changed = run(ROOT, "git", "diff", "--name-only", "--no-renames", "HEAD")
+    new = run(ROOT, "git", "ls-files", "--others", "--exclude-standard")
+    for name in (changed + new).splitlines():
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
@@ -143,7 +135,7 @@ def last_commit(place: Path) -> Path:
 def copy(place: Path) -> Path:
     """Clone the last commit, with what is not committed yet laid over it, and cut it down; all of it committed."""
     last_commit(place)
-    cut(place / "params.yaml")
+    cut(place)
     (place / "dvc.lock").unlink(missing_ok=True)
     # A branch, whatever was checked out here.
     run(place, "git", "checkout", "-q", "-B", "main")
@@ -164,9 +156,9 @@ def commit(folder: Path, message: str) -> None:
     run(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-q", "-m", message)
 
 
-def stages_run(said: str) -> list[str]:
+def stages_run(output: str) -> list[str]:
     """Return the stages that DVC says it ran."""
-    return re.findall(r"Running stage '([^']+)'", said)
+    return re.findall(r"Running stage '([^']+)'", output)
 
 
 def tracked(folder: Path) -> list[str]:
@@ -176,7 +168,7 @@ def tracked(folder: Path) -> list[str]:
 
 def content(folder: Path, names: list[str]) -> dict[str, str]:
     """Return {name: hash of the file's bytes, or "" where it is missing}."""
-    found = {name: folder / name for name in names}
+    paths = {name: folder / name for name in names}
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in found.items()
+        name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in paths.items()
     }

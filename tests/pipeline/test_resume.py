@@ -1,4 +1,4 @@
-"""A training killed again and again, through DVC: it goes on where it was, and ends in the same bytes."""
+"""Resuming: a training killed again and again, through DVC, goes on where it was and ends in the same bytes."""
 
 import itertools
 import os
@@ -15,7 +15,6 @@ from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, content, run, stages_run
 
-KILLS = 20
 EPOCHS = 60
 TRAIN = ("dvc", "repro", "-s", f"train@{RUN}")
 OUTPUTS = [
@@ -32,8 +31,8 @@ def long_training(done: Done, place: Path) -> Path:
         (params, r"(digits: \{epochs: )\d+(, batch_size: 32, width: 0.125)", rf"\g<1>{EPOCHS}\2"),
         (loop, r"SAVE_EVERY = [\d.]+", "SAVE_EVERY = 0.0"),
     ):
-        text, found = re.subn(old, new, file.read_text())
-        assert found == 1
+        text, count = re.subn(old, new, file.read_text())
+        assert count == 1, file
         file.write_text(text)
     return clone
 
@@ -53,16 +52,16 @@ def step(clone: Path) -> int:
 
 
 def interrupted(clone: Path, how: signal.Signals, after: float) -> str:
-    """Begin the training, let it write a checkpoint and then live for a while, and end it; return what it printed."""
+    """Begin the training, let it write a checkpoint and go on for `after` seconds, end it; return what it printed."""
     last = checkpoint(clone)
     before = last.stat().st_mtime_ns if last else 0
-    log = clone / "said"
-    with log.open("w") as said:
+    log = clone / "log"
+    with log.open("w") as output:
         process = subprocess.Popen(
             TRAIN,
             cwd=clone,
             env=toy.environment(),
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Whoever runs the tests in the background may have Ctrl-C ignored, and children inherit that.
@@ -88,18 +87,18 @@ def whole(done: Done, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     return content(clone, OUTPUTS)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
-    done: Done, whole: dict[str, str], tmp_path: Path
+    done: Done, whole: dict[str, str], tmp_path: Path, kills: int
 ) -> None:
     clone, moments = long_training(done, tmp_path / "clone"), random.Random(1)
     steps, torn = [0], 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         interrupted(clone, signal.SIGKILL, moments.uniform(0, 0.15))
         torn += bool(list((clone / ".checkpoints").rglob(".*.part*")))
         steps.append(step(clone))
     assert all(later > earlier for earlier, later in itertools.pairwise(steps)), "none began anew"
-    assert torn, "none was killed while it wrote a checkpoint"
+    assert torn or kills < 20, "none was killed while it wrote a checkpoint"
     assert not (clone / "outputs/models" / RUN).exists(), "nothing half-done where others look"
     assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
     assert content(clone, OUTPUTS) == whole
@@ -108,13 +107,14 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
     assert stages_run(run(clone, *TRAIN)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
 def test_an_interruption_says_what_to_do_next(
     done: Done, whole: dict[str, str], tmp_path: Path, how: signal.Signals
 ) -> None:
     clone = long_training(done, tmp_path / "clone")
-    said = interrupted(clone, how, 0.1)
-    assert said.count("interrupted: run the same command again to go on") == 1 and "Traceback" not in said
+    output = interrupted(clone, how, 0.1)
+    assert output.count("interrupted: run the same command again to go on") == 1 and "Traceback" not in output
     assert 0 < step(clone) < 44 * EPOCHS
     run(clone, *TRAIN)
     assert content(clone, OUTPUTS) == whole
