@@ -70,7 +70,7 @@ class Repository:
                     for name in names:
                         self._files.get_file(f"{path}/{name}", str(tmp / name))
                 except Exception as error:
-                    # DVC's errors have no common base: its own, its index's, its remotes' and the system's come through.
+                    # DVC's errors have no common base: its own, its remotes' and the system's come through.
                     raise AtlasError(
                         f"{path} could not be fetched from the DVC remote of {self} ({_reason(error)}): is a remote "
                         "set there (`dvc remote list`), and was the run pushed to it (`dvc push`)?"

@@ -1,0 +1,104 @@
+"""Files of the latent explorer and the stage that writes them."""
+
+import base64
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import Build, Noise
+from tests.saved import DIGITS, save_run
+
+import export as stage
+from atlas.core import settings as settings_file
+from atlas.core.files import AtlasError
+from atlas.export.explorer import IMAGES_PER_LABEL, draw_map, explorer_metadata
+
+
+@pytest.fixture
+def home(make: Build, noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two trained runs on noise, which is the working directory, and settings that name them."""
+    data, test = tmp_path / "data" / "noise", noise(40)
+    data.mkdir(parents=True)
+    counts = dict.fromkeys(("train", "validation", "test"), 40)
+    about = {"name": "noise", "shape": [1, 16, 16], "classes": DIGITS, "counts": counts}
+    (data / "dataset.json").write_text(json.dumps(about))
+    np.save(data / "test_images.npy", test.images.numpy())
+    np.save(data / "test_labels.npy", test.labels.numpy().astype(np.uint8))
+    runs = {}
+    for variant in ("cvae", "gan"):
+        key = f"noise_{variant}"
+        save_run(tmp_path / "outputs" / "models" / key, variant, dataset="noise", latent_dim=3)
+        runs[key] = SimpleNamespace(key=key, dataset="noise")
+    settings = SimpleNamespace(runs=runs, run=runs.__getitem__)
+    monkeypatch.setattr(settings_file, "load", lambda: settings)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_stage_exports_all_runs_or_those_that_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = home / "outputs" / "onnx"
+    old = outputs / "no_longer_a_run"
+    old.mkdir(parents=True)
+    stage.export(["noise_gan"])
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["noise_gan", "outputs/onnx"]
+    assert {path.name for path in outputs.iterdir()} == {"noise_gan", "no_longer_a_run"}
+    alone = (outputs / "noise_gan" / "decoder.onnx").read_bytes()
+
+    stage.export([])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("noise_cvae: decoder and encoder, ") and lines[0].endswith("(1 of 2)")
+    assert lines[1].startswith("noise_gan: decoder, ") and lines[1].endswith("(2 of 2)")
+    files = {path.relative_to(outputs).as_posix() for path in outputs.glob("*/*")}
+    both = ("decoder.onnx", "explorer.json", "map.webp")
+    expected = {f"{run}/{name}" for run in ("noise_cvae", "noise_gan") for name in both}
+    assert files == expected | {"noise_cvae/encoder.onnx"} and not old.exists()
+    # The same bytes whatever was exported before it.
+    assert (outputs / "noise_gan" / "decoder.onnx").read_bytes() == alone
+
+    # An export that fails leaves what was there.
+    before = {path: path.read_bytes() for path in outputs.rglob("*.*")}
+    (home / "outputs" / "models" / "noise_gan" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(AtlasError, match="train@noise_gan"):
+        stage.export([])
+    assert {path: path.read_bytes() for path in outputs.rglob("*.*")} == before
+    assert [path.name for path in (home / "outputs").iterdir() if path.name.startswith(".")] == []
+
+
+def test_metadata_hold_the_range_of_codes_and_test_images(make: Build, noise: Noise) -> None:
+    model, test = make("cvae", latent_dim=3).eval(), noise(40)
+    about = explorer_metadata(model, list(DIGITS), test)
+    codes = model.encode(test.images.float() / 255, test.labels).detach()
+    assert about["mean"] == pytest.approx(codes.mean(0).tolist(), abs=1e-4)
+    assert about["std"] == pytest.approx(codes.std(0).tolist(), abs=1e-4)
+    assert about["order"] == codes.std(0).argsort(descending=True).tolist()
+    assert (about["center"], about["spread"]) == ([0.0] * 3, [1.0] * 3)
+    assert [image["label"] for image in about["images"]] == [
+        label for label in range(10) for _ in range(IMAGES_PER_LABEL)
+    ]
+    second = np.frombuffer(base64.b64decode(about["images"][1]["pixels"]), np.uint8).reshape(1, 16, 16)
+    assert (second == test.images[10].numpy()).all()
+    # The autoencoder has no prior to be centered on.
+    alone = explorer_metadata(make("ae", latent_dim=2).eval(), ["a"], noise(40))
+    assert (alone["center"], alone["spread"]) == (alone["mean"], alone["std"])
+
+
+@pytest.mark.parametrize(("name", "size"), [("cvae", 1), ("cvae", 4), ("gan", 3), ("ae", 2)])
+def test_the_drawn_map_lies_where_the_metadata_say(make: Build, noise: Noise, name: str, size: int) -> None:
+    model = make(name, latent_dim=size).eval()
+    about = explorer_metadata(model, list(DIGITS), noise(40))
+    drawn = draw_map(model, about)
+    labels, side = 10 if model.conditional else 1, about["side"]
+    assert drawn.shape == (labels * side * 16, side * 16, 3)
+    label, row, column = labels - 1, 2, 7
+    code = torch.tensor([about["center"]])
+    steps = torch.linspace(-about["reach"], about["reach"], side)
+    first, *second = about["order"][:2]
+    code[0, first] += steps[column] * about["spread"][first]
+    for axis in second:
+        code[0, axis] += steps[side - 1 - row] * about["spread"][axis]
+    expected = model.decode(code, torch.tensor([label])).detach().numpy()[0, 0] * 255
+    top = (label * side + row) * 16
+    assert np.abs(drawn[top : top + 16, column * 16 : column * 16 + 16, 0] - expected).max() <= 0.51
