@@ -17,13 +17,12 @@ ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
 PAGE = """# Results
 
-This page is written by the stage `compare` (`dvc repro compare`). Edit `src/atlas/claims/tables.py`, not this file.
+The stage `compare` writes this page (`dvc repro compare`); its text is in `src/atlas/claims/tables.py`.
 
-All numbers are computed on the official test images. No training, stopping rule or choice of a setting has used them;
-settings were chosen on the validation images. Arrows say which direction is better; an empty cell means that the metric
-does not apply. Every metric is defined in
-[src/atlas/metrics/registry.py](../src/atlas/metrics/registry.py) and on the pages of the gallery.
-[results/table.csv](../results/table.csv) holds all metrics, with 95 % intervals and sample sizes.
+All numbers are computed on the official test images. No training, stopping rule or choice of a setting has used them.
+An arrow says which direction is better; an empty cell means that the metric does not apply. Every metric is defined in
+[metrics/registry.py](../src/atlas/metrics/registry.py). All of them, with 95 % intervals and sample sizes, are in
+[table.csv](../results/table.csv).
 
 ## Runs
 
@@ -39,26 +38,21 @@ does not apply. Every metric is defined in
 
 ## Claims
 
-Common claims about these models, each tested on runs that differ only in the factor under test. Each metric is decided
-by the 95 % interval of a difference: between two runs, or between a run and a limit. A claim **holds** if all of its
-metrics lie on the right side of zero, **fails** if one lies on the wrong side, and is **not shown** if an interval
-contains zero. The rules are in [src/atlas/claims/verdicts.py](../src/atlas/claims/verdicts.py), the intervals and
-reasons in [results/comparison.json](../results/comparison.json).
+Common claims about these models, each tested on runs that differ only in the factor under test. The 95 % interval of a
+difference, between two runs or between a run and a limit, decides each metric. A claim holds if all of its metrics do,
+fails if one goes the other way, and is not shown if an interval contains zero. The rules are in
+[claims/verdicts.py](../src/atlas/claims/verdicts.py), intervals and reasons in
+[comparison.json](../results/comparison.json). The ImageNet kernel, in features of a network that this project did not
+train, is optional (`scripts/imagenet.py`) and decides nothing.
 
 {claims}
-The ImageNet kernel is the kernel distance in the features of EfficientNet-Lite0, which this project did not train
-(`scripts/imagenet.py`, optional). It decides no claim.
+Variance of the bound's gradient over draws for the same images, at the trained networks; the score function has no
+baseline:
 
-### Variance of the bound's gradient
+![Gradient variance by run, logarithmic: the reparameterized estimator far below the score function's]\
+(../results/pictures/estimator_variance.png)
 
-Variance over draws for the same images, at the trained networks; the score function has no baseline:
-
-![Variance of the bound's gradient by run on a logarithmic scale: the reparameterized estimator far below the score \
-function's](../results/pictures/estimator_variance.png)
-
-### Gain of the flow
-
--ELBO of the VAE with and without an inverse autoregressive flow, on validation images, and the difference of the two:
+-ELBO with and without an inverse autoregressive flow, on validation images, and the difference of the two:
 
 ![-ELBO by epoch with and without a flow, and their difference](../results/pictures/flow_gain.png)
 

@@ -60,10 +60,8 @@ def ratio_interval(name: str, numerators: Tensor, denominators: Tensor) -> Numbe
         ValueError: if they are not of the same images, or there is none.
     """
     if numerators.shape != denominators.shape or numerators.ndim != 1 or not len(numerators):
-        raise ValueError(
-            f"{name}: needs two values for each of at least one image; found {list(numerators.shape)} and "
-            f"{list(denominators.shape)}"
-        )
+        shapes = f"{list(numerators.shape)} and {list(denominators.shape)}"
+        raise ValueError(f"{name}: needs two values for each of at least one image; found {shapes}")
     above, below = numerators.double().cpu().numpy(), denominators.double().cpu().numpy()
     counts = bootstrap_counts(len(above)).astype(np.float64)
     low, high = percentile_interval((counts @ above) / (counts @ below))

@@ -118,10 +118,11 @@ class _Evaluation:
             metrics |= mean_interval("nll", nll) | {"nll_k": samples} | mean_interval("nll_gap", nelbo - nll)
         if model.can("posterior") and model.can("log_joint"):
             idx = self.indices(self.settings.gradient_images)
-            variances = gradient_variances(model, observed[idx], labels[idx], max(2, samples), generator)
-            metrics |= mean_interval("reparameterised_variance", variances.reparameterized)
-            metrics |= mean_interval("score_variance", variances.score)
-            metrics |= ratio_interval("estimator_variance_ratio", variances.score, variances.reparameterized)
+            draws = max(2, samples)
+            reparameterized, score = gradient_variances(model, observed[idx], labels[idx], draws, generator)
+            metrics |= mean_interval("reparameterised_variance", reparameterized)
+            metrics |= mean_interval("score_variance", score)
+            metrics |= ratio_interval("estimator_variance_ratio", score, reparameterized)
         return metrics
 
     def codes(self) -> Numbers:
@@ -155,21 +156,16 @@ class _Evaluation:
 
     def _style(self, codes: Tensor) -> Numbers:
         shuffled = self.indices(len(self.images))
-        balanced = label_metrics.balanced_indices(
-            self.labels[shuffled], self.settings.transfers, self.model.num_classes
-        )
-        idx = shuffled[balanced]
+        count, num_classes = self.settings.transfers, self.model.num_classes
+        idx = shuffled[label_metrics.balanced_indices(self.labels[shuffled], count, num_classes)]
         transfer = label_metrics.style_transfer(self.model, self.judge, self.images[idx], self.labels[idx])
         count = 2 * self.settings.subset
         labels = self.training.labels[:count]
         training_codes = encode_dataset(self.model, to_unit(self.training.images[:count]), labels).to(codes.device)
         idx = self.indices(self.settings.subset)
         correct = label_metrics.label_leak(training_codes, labels, codes[idx], self.labels[idx])
-        return (
-            mean_interval("swap_accuracy", transfer.accuracy)
-            | mean_interval("style_kept", transfer.style_distance)
-            | mean_interval("style_leak", correct)
-        )
+        metrics = mean_interval("swap_accuracy", transfer[0]) | mean_interval("style_kept", transfer[1])
+        return metrics | mean_interval("style_leak", correct)
 
     def samples(self) -> Numbers:
         count, real = len(self.images), self.features

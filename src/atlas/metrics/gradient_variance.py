@@ -9,20 +9,11 @@ posterior that the trained encoder gives:
 They have the same mean and not the same variance.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from atlas.core.model import Model
 from atlas.metrics.likelihood import posterior_seed
-
-
-class GradientVariances(NamedTuple):
-    """Variance of one draw's gradient, the mean over all dimensions of mean and log-variance, [N] an image each."""
-
-    reparameterized: Tensor
-    score: Tensor
 
 
 def gradients(
@@ -47,8 +38,10 @@ def gradients(
 
 def gradient_variances(
     model: Model, images: Tensor, labels: Tensor, draws: int, generator: torch.Generator
-) -> GradientVariances:
-    """Variance over draws of both estimators' gradients, unbiased, at the trained posterior.
+) -> tuple[Tensor, Tensor]:
+    """Gradient variance of both estimators over draws, unbiased, at the trained posterior, [N] an image each.
+
+    The mean over all dimensions of mean and log-variance; first of the reparameterized estimator.
 
     Raises:
         ValueError: if there are fewer than two draws.
@@ -65,7 +58,8 @@ def gradient_variances(
             deviations = values - means
             means += deviations / draw
             squares += deviations * (values - means)
-    return GradientVariances(*(squares / (draws - 1)).mean(2))
+    reparameterized, score = (squares / (draws - 1)).mean(2)
+    return reparameterized, score
 
 
 def _log_gaussian(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

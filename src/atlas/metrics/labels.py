@@ -1,7 +1,6 @@
 """Label metrics: is the requested label painted, does a transfer keep the style, and does the code leak the label?"""
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,16 +9,6 @@ from torch import Tensor
 from atlas.core.latent import BATCH_SIZE, encode_dataset
 from atlas.core.model import Model
 from atlas.metrics.classifier import Judge, classify
-
-
-class TransferMetrics(NamedTuple):
-    """What became of each source image when it was decoded with every other label, [N] each."""
-
-    accuracy: Tensor
-    """Share of its transfers in which the judge predicts the target label."""
-    style_distance: Tensor
-    """Distance from its code to that of its transfer, re-encoded with the target label: mean over the transfers, where
-    1 is the mean distance between the codes of two source images."""
 
 
 def worst_class(correct: Tensor, labels: Tensor) -> float:
@@ -35,10 +24,15 @@ def balanced_indices(labels: Tensor, count: int, num_classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def style_transfer(model: Model, judge: Judge, images: Tensor, labels: Tensor) -> TransferMetrics:
+def style_transfer(model: Model, judge: Judge, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Style transfer: encode images [N, C, H, W] with their labels [N], decode with every other label, encode again.
 
     With as many images of each class, means over images are means over all ordered pairs of labels.
+
+    Returns:
+        Of each image, [N], the share of its transfers in which the judge predicts the target label, and the mean
+        distance from its code to those of its transfers, encoded with the target label, where 1 is the mean distance
+        between the codes of two source images.
 
     Raises:
         ValueError: if there are fewer than two images.
@@ -57,7 +51,7 @@ def style_transfer(model: Model, judge: Judge, images: Tensor, labels: Tensor) -
             distance[idx] += (model.encode(transfers, target_labels[idx]) - codes[idx]).double().norm(dim=1)
     unit = torch.cdist(codes.double(), codes.double()).sum() / (count * (count - 1))
     targets = model.num_classes - 1
-    return TransferMetrics(accuracy / targets, distance / targets / unit)
+    return accuracy / targets, distance / targets / unit
 
 
 def label_leak(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor) -> Tensor:
