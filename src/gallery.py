@@ -18,8 +18,7 @@ def build_gallery(partial: bool) -> None:
     """Build the gallery from outputs/ and results/; `partial` allows missing outputs."""
     from atlas.core import settings as settings_file
     from atlas.gallery import onnx_runtime, pages
-    from atlas.gallery.claims import collect_claims
-    from atlas.gallery.outputs import collect, collect_judges
+    from atlas.gallery.outputs import collect, collect_claims, collect_judges
     from atlas.metrics.registry import METRICS
 
     settings = settings_file.load()

@@ -13,8 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from atlas.gallery import pages
-from atlas.gallery.claims import collect_claims
-from atlas.gallery.outputs import collect, collect_judges
+from atlas.gallery.outputs import collect, collect_claims, collect_judges
 from atlas.metrics.registry import Metric
 
 REGISTRY = [

@@ -19,7 +19,6 @@ import gallery as stage
 from atlas.core import settings
 from atlas.core.files import AtlasError
 from atlas.gallery import onnx_runtime, pages
-from atlas.gallery.claims import Claim, Evidence
 from atlas.gallery.outputs import MediaItem, RunPage, collect
 
 
@@ -104,7 +103,7 @@ def test_every_metric_is_there_and_what_does_not_apply_is_empty(folder: Path, in
     # What is no headline metric waits for the switch.
     assert text.count("class=minor data-sort") == 2
     assert table["mnist_cvae_2"][1][1] == "interval 11.5 to 12.8"
-    assert table["mnist_ae_2"][1][1] == "n = 10,000"
+    assert table["mnist_ae_2"][1][1] == "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}10,000"
     for shown in ("7.12", "12.1", "0.988", "0.1250", "98.77 %", "360", "CVAE"):
         assert shown in text
     assert "never reported" not in text.lower()
@@ -139,11 +138,20 @@ def test_runs_follow_each_other(run_pages: dict[str, Html]) -> None:
 
 
 def test_claims_are_rows_by_statement_with_their_evidence_behind(copy: Path) -> None:
-    claim = {**CLAIM, "runs": ["mnist_ae_2", "gone"], "values": {"frechet": [1.5, 2.5], "no_such": [2]}}
-    again, other = {**claim, "runs": [], "verdict": "not run"}, {"claim": "b is worse", "verdict": "fails"}
+    claim = {**CLAIM, "runs": ["mnist_ae_2", "gone"], "values": {"frechet": [0.123456, 12345.6], "no_such": [2]}}
+    again, other = {**claim, "runs": [], "verdict": "not run"}, {**CLAIM, "claim": "b is worse", "verdict": "fails"}
     (copy / "results" / "comparison.json").write_text(json.dumps({"claims": [claim, again, other]}))
     text = build(copy, copy / "gallery")["index.html"].decode()
-    for shown in ("Not run", "Zero lies outside.", "A second reason.", "-20.5 to -18.25", ">distance<", ">no such<"):
+    for shown in (
+        "Not run",
+        "Zero lies outside.",
+        "A second reason.",
+        "-20.5 to -18.25",
+        ">distance<",
+        ">no such<",
+        "0.1235 / 12,346",
+        ">10,000, 3 seeds<",
+    ):
         assert shown in text
     assert 'href="mnist_ae_2.html">mnist_ae_2</a>, <span class="key">gone</span>' in text
     statements = {"One beats another", "B is worse"}
@@ -197,7 +205,16 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     )
     registry = [REGISTRY[0]._replace(title=hostile, unit=hostile, description=hostile)]
     judges = {hostile: {"test_accuracy": 0.5, hostile: 1}}
-    claims = [Claim(hostile, hostile, [hostile], [Evidence(*[hostile] * 4)], [hostile])]
+    claim = {
+        "claim": hostile,
+        "verdict": hostile,
+        "runs": [hostile],
+        "why": hostile,
+        "n": {},
+        "interval": {},
+        "seeds": {},
+    }
+    claims = [claim | {"values": {hostile: [1]}}]
     plain = replace(run, key="y", dataset="d", model="m", figures=(), animations=())
     pages.build(tmp_path / "gallery", [run, plain], judges, claims, registry, hostile, 0)
     for name in ("index.html", "x.html"):

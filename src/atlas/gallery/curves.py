@@ -59,21 +59,20 @@ def _panel(term: str, histories: Mapping[str, Curves]) -> Panel:
         for split, points in sorted(history.get(term, {}).items())
     ]
     everything = np.concatenate([points for *_, points in series])
-    (first, low), (last, high) = everything.min(axis=0), everything.max(axis=0)
+    low, high = everything[:, 1].min(), everything[:, 1].max()
     logarithmic = bool(low > 0 and high / low > LOG_RATIO)
     axes = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100).add_axes(AXES)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    axes.set_xlim((first, last) if first < last else (first - 0.5, last + 0.5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     if logarithmic:
         axes.set_yscale("log")
-        margin = (high / low) ** 0.04
-        axes.set_ylim(low / margin, high * margin)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if high / low < 1e4 else (1,)))
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        # A value that is always 0 is most often a share.
-        margin = (high - low) * 0.04 or abs(low) * 0.1
-        axes.set_ylim((low - margin, high + margin) if margin else (0, 1))
+    axes.update_datalim(everything)
+    axes.margins(0, 0.04)
+    axes.autoscale_view()
+    if low == high == 0:
+        # Most often a share.
+        axes.set_ylim(0, 1)
 
     def place(points: Points) -> Points:
         return [(round(x, 1), round(HEIGHT - y, 1)) for x, y in axes.transData.transform(points).tolist()]
@@ -86,7 +85,7 @@ def _panel(term: str, histories: Mapping[str, Curves]) -> Panel:
         term=term.replace("_", " "),
         logarithmic=logarithmic,
         x_ticks=[(place([(tick, low)])[0][0], f"{tick:.6g}") for tick in ticks(axes.xaxis)],
-        y_ticks=[(place([(first, tick)])[0][1], f"{tick:.6g}") for tick in ticks(axes.yaxis)],
+        y_ticks=[(place([(1, tick)])[0][1], f"{tick:.6g}") for tick in ticks(axes.yaxis)],
         lines=[
             Line(run, split, place(points), f"{run}, {split}: {points[-1][1]:.4g} at epoch {points[-1][0]:g}")
             for run, split, points in series

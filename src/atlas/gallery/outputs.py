@@ -195,18 +195,34 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
         path, stage = root / "outputs" / "judges" / dataset / "judge.json", f"train_judge@{dataset}"
         if partial and not path.exists():
             continue
-        judges[dataset] = read(path, stage, dict)
+        judges[dataset] = _read(path, stage, dict)
         if not is_number(judges[dataset].get("test_accuracy")):
             raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro {stage}`")
     return judges
 
 
-def read(path: Path, stage: str, kind: type) -> Any:
-    """Read a JSON file that `stage` wrote and that holds a `kind`.
+def collect_claims(root: Path) -> list[dict[str, Any]]:
+    """Read the claims of results/comparison.json; without the file there is none.
+
+    A claim holds "claim", "verdict", "runs" and "why", and "values", "interval", "n" and "seeds" by metric.
 
     Raises:
-        AtlasError: if it is missing, damaged or holds something else.
+        AtlasError: if the file is damaged.
     """
+    path = root / "results" / "comparison.json"
+    claims = _read(path, "compare", dict).get("claims", []) if path.exists() else []
+    kinds = {"claim": str, "verdict": str, "why": str, "runs": list}
+    for claim in claims:
+        for key, kind in (kinds | dict.fromkeys(("values", "interval", "n", "seeds"), dict)).items():
+            if not isinstance(claim, dict) or not isinstance(claim.get(key), kind):
+                raise AtlasError(
+                    f"{path}: '{key}' of a claim is missing or no {kind.__name__}; run `dvc repro compare`"
+                )
+    return claims
+
+
+def _read(path: Path, stage: str, kind: type) -> Any:
+    """Read a JSON file that `stage` wrote and that holds a `kind`."""
     content = read_json(path, stage)
     if not isinstance(content, kind):
         raise AtlasError(f"{path}: found a {type(content).__name__}; wanted a {kind.__name__}")
@@ -227,7 +243,7 @@ def _animations(folder: Path, stage: str) -> list[MediaItem]:
 def _media(folder: Path, stage: str) -> list[MediaItem]:
     items = []
     captions = folder / "captions.json"
-    for caption in read(captions, stage, list):
+    for caption in _read(captions, stage, list):
         missing = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
         if missing:
             raise AtlasError(f"{captions}: an entry lacks '{missing[0]}'; run `dvc repro {stage}` again")
@@ -265,7 +281,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _metrics(path: Path, stage: str) -> dict[str, float]:
-    metrics = {name: value for name, value in read(path, stage, dict).items() if value is not None}
+    metrics = {name: value for name, value in _read(path, stage, dict).items() if value is not None}
     for name, value in metrics.items():
         if not is_number(value):
             raise AtlasError(f"{path}: '{name}' is {value!r:.40}; wanted a number")

@@ -9,13 +9,13 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from atlas.core.files import atomic_dir
-from atlas.gallery.claims import Claim, format_number, grouped
 from atlas.gallery.curves import HEIGHT, WIDTH, panels
 from atlas.gallery.explorer import write_explorer, write_runtime
 from atlas.gallery.media import copy_media
@@ -54,7 +54,7 @@ def build(
     folder: Path,
     runs: list[RunPage],
     judges: dict[str, dict[str, Any]],
-    claims: list[Claim],
+    claims: list[dict[str, Any]],
     registry: Sequence[Metric],
     scale: str,
     seed: int,
@@ -85,10 +85,15 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = format_number
     environment.globals |= {
         "metrics": metrics,
         "cells": {run.key: {metric.name: _cell(run, metric, runs) for metric in metrics} for run in runs},
-        "colors": _colors(runs),
+        "colors": {
+            run.key: index % COLORS
+            for dataset in datasets
+            for index, run in enumerate(run for run in runs if run.dataset == dataset)
+        },
         "run_of": {run.key: run for run in runs},
         "scale": scale,
         "seed": seed,
@@ -108,8 +113,8 @@ def build(
             models=list(dict.fromkeys(run.model for run in runs)),
             judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
             classifier_info={dataset: _classifier_info(judge) for dataset, judge in judges.items()},
-            claims=grouped(claims),
-            verdicts=dict(Counter(claim.verdict for claim in claims).most_common()),
+            claims=[(claim, list(rows)) for claim, rows in groupby(claims, lambda row: row["claim"])],
+            verdicts=dict(Counter(row["verdict"] for row in claims).most_common()),
             titles={metric.name: metric.title for metric in registry},
             headline={metric.name for metric in metrics if metric.headline} or {metric.name for metric in metrics},
             curves={
@@ -161,7 +166,7 @@ def _cell(run: RunPage, metric: Metric, runs: list[RunPage]) -> Cell | None:
     if low is not None and high is not None:
         notes.append(f"interval {_fixed(low, metric.digits)} to {_fixed(high, metric.digits)}")
     if size is not None:
-        notes.append(f"n = {size:,.0f}")
+        notes.append(f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{size:,.0f}")
     values = [other.metrics.get(metric.name, math.nan) for other in runs if other.dataset == run.dataset]
     values = [number for number in values if math.isfinite(number)]
     best = {"lower": min, "higher": max}.get(metric.better)
@@ -173,22 +178,17 @@ def _cell(run: RunPage, metric: Metric, runs: list[RunPage]) -> Cell | None:
     )
 
 
+def format_number(value: float) -> str:
+    """Return a number in four digits, and whole from ten thousand on."""
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}"
+
+
 def _fixed(value: float, digits: int) -> str:
     """Return a number with so many digits behind the point, and from a million on as 1.23 x 10^6."""
     if not math.isfinite(value) or abs(value) < 1e6:
         return f"{value:.{digits}f}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(SUPERSCRIPT)}"
-
-
-def _colors(runs: list[RunPage]) -> dict[str, int]:
-    """Return a number of the palette for each run, different on each data set as long as there are enough."""
-    counts: Counter[str] = Counter()
-    colors = {}
-    for run in runs:
-        colors[run.key] = counts[run.dataset] % COLORS
-        counts[run.dataset] += 1
-    return colors
 
 
 def _comparisons(runs: list[RunPage]) -> list[Comparison]:
