@@ -1,30 +1,28 @@
-"""Steps from still places in memory, and when they are recorded: with stand-ins for CUDA's graphs, in the same bits."""
+"""CUDA graphs of the step, with stand-ins for CUDA: what is captured and launched when, in the same bits."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from tests.conftest import Build, Noise, optimization
 from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
-from atlas.core.device import DeviceConfig, device_config
-from atlas.core.files import AtlasError
+from atlas.core.device import DeviceConfig
 from atlas.core.model import Losses, Model
-from atlas.training.cuda_graph import WARM_UP, GraphedStep, StillStep, stepper
+from atlas.training.cuda_graph import WARM_UP, GraphedStep, StaticInputStep, make_step_fn
 from atlas.training.loop import train_step
-from atlas.training.optimizers import Player, make_players
+from atlas.training.optimizers import ParamGroup, make_optimizers
 
-Build = Callable[..., Model]
-Noise = Callable[..., Split]
 STEPS = 14
 
 
-def _players(raw: dict[str, Any], model: Model, member: str, **changes: Any) -> list[Player]:
-    return make_players(model, {**raw["models"][member], **changes})
+def _groups(model: Model, name: str, **changes: Any) -> list[ParamGroup]:
+    return make_optimizers(model, **optimization(name, **changes))
 
 
 def _batches(split: Split) -> Iterator[tuple[int, Tensor]]:
@@ -32,87 +30,85 @@ def _batches(split: Split) -> Iterator[tuple[int, Tensor]]:
         yield step, next(epoch_batches(len(split), 8, 1, step))
 
 
-def _slow(model: Model, players: list[Player], split: Split, cpu: DeviceConfig) -> list[Losses]:
+def _slow(model: Model, groups: list[ParamGroup], split: Split, cpu: DeviceConfig) -> list[Losses]:
     """Each step on a batch gathered anew, as anybody would write it."""
     torch.manual_seed(3)
     return [
-        train_step(model, players, to_unit(split.images[chosen]), split.labels[chosen], step, cpu)
-        for step, chosen in _batches(split)
+        train_step(model, groups, to_unit(split.images[indices]), split.labels[indices], step, cpu)
+        for step, indices in _batches(split)
     ]
 
 
-def _same(model: Model, twin: Model, found: list[Losses], expected: list[Losses]) -> None:
-    for mine, its in zip(found, expected, strict=True):
-        for one, other in ((mine.players, its.players), (mine.terms, its.terms)):
-            assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-    for mine, its in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
-        assert torch.equal(mine, its)
+def _assert_same(model: Model, twin: Model, losses: list[Losses], expected: list[Losses]) -> None:
+    for mine, its in zip(losses, expected, strict=True):
+        for values, others in ((mine.groups, its.groups), (mine.terms, its.terms)):
+            assert values.keys() == others.keys() and all(torch.equal(values[name], others[name]) for name in values)
+    for weights, twin_weights in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert torch.equal(weights, twin_weights)
 
 
-def test_a_step_from_a_still_place_gives_the_same_bits(
-    make: Build, noise: Noise, raw: dict[str, Any], cpu: DeviceConfig, member: str
+def test_a_step_with_static_inputs_gives_the_same_bits(
+    make: Build, noise: Noise, cpu: DeviceConfig, variant: str
 ) -> None:
-    model = make(member, latent_dim=3, dropout=0.2).train()
+    model = make(variant, latent_dim=3, dropout=0.2).train()
     twin, split = copy.deepcopy(model), noise(43)
-    players = _players(raw, model, member)
-    advance = stepper(partial(train_step, model, players, machine=cpu), players, split, cpu)
-    assert isinstance(advance, StillStep)
+    groups = _groups(model, variant)
+    step_fn = make_step_fn(partial(train_step, model, groups, config=cpu), groups, split, cpu)
+    assert isinstance(step_fn, StaticInputStep)
     torch.manual_seed(3)
-    places, found = set(), []
-    for step, chosen in _batches(split):
-        found.append(advance(chosen, step))
-        places.add(advance.chosen.data_ptr())
-    assert len(places) == 1
-    assert not any(
-        value.requires_grad for losses in found for value in [*losses.players.values(), *losses.terms.values()]
-    )
-    _same(model, twin, found, _slow(twin, _players(raw, twin, member), split, cpu))
+    addresses, losses = set(), []
+    for step, indices in _batches(split):
+        losses.append(step_fn(indices, step))
+        addresses.add(step_fn.indices.data_ptr())
+    assert len(addresses) == 1
+    assert not any(value.requires_grad for each in losses for value in [*each.groups.values(), *each.terms.values()])
+    _assert_same(model, twin, losses, _slow(twin, _groups(twin, variant), split, cpu))
 
 
-class Recorder:
-    """CUDA's graphs as far as the host sees them: recording makes no step, launching makes it once, in one place."""
+class FakeCapture:
+    """CUDA's graphs as far as the host sees them: a capture makes no step, a launch makes it once, in one place."""
 
-    def __init__(self, model: Model, players: list[Player], still: StillStep) -> None:
-        self.model, self.players, self.still = model, players, still
-        self.recorded: list[tuple[str, ...]] = []
-        self.launched = 0
-        self.run = still.run
-        self.at = -1
-        still.run = self._note  # type: ignore[method-assign]
+    def __init__(self, model: Model, groups: list[ParamGroup], step_fn: StaticInputStep) -> None:
+        self.model, self.groups = model, groups
+        self.captured: list[tuple[str, ...]] = []
+        self.launches = 0
+        self.run = step_fn.run
+        self.step = -1
+        step_fn.run = self._run  # type: ignore[method-assign]
 
-    def _note(self, step: int) -> Losses:
-        self.at = step
+    def _run(self, step: int) -> Losses:
+        self.step = step
         self.losses = self.run(step)
         return self.losses
 
     @contextmanager
-    def graph(self, recording: "Graph", stream: object) -> Iterator[None]:
-        model = copy.deepcopy(self.model.state_dict())
-        optimisers = [copy.deepcopy(player.optimiser.state_dict()) for player in self.players]
-        state = torch.get_rng_state()
+    def graph(self, graph: "FakeGraph", stream: object) -> Iterator[None]:
+        weights = copy.deepcopy(self.model.state_dict())
+        states = [copy.deepcopy(group.optimizer.state_dict()) for group in self.groups]
+        generator = torch.get_rng_state()
         yield
-        self.recorded.append(tuple(player.name for player in self.players if player.moves(self.at)))
-        recording.step, recording.losses = self.at, self.losses
-        self.model.load_state_dict(model)
-        for player, saved in zip(self.players, optimisers, strict=True):
-            player.optimiser.load_state_dict(saved)
-        torch.set_rng_state(state)
+        self.captured.append(tuple(group.name for group in self.groups if group.updates_at(self.step)))
+        graph.step, graph.losses = self.step, self.losses
+        self.model.load_state_dict(weights)
+        for group, state in zip(self.groups, states, strict=True):
+            group.optimizer.load_state_dict(state)
+        torch.set_rng_state(generator)
 
 
-class Graph:
-    recorder: Recorder
+class FakeGraph:
+    capture: FakeCapture
     step: int
     losses: Losses
 
     def replay(self) -> None:
-        self.recorder.launched += 1
-        made = self.recorder.run(self.step)
-        for places, values in ((self.losses.players, made.players), (self.losses.terms, made.terms)):
+        self.capture.launches += 1
+        losses = self.capture.run(self.step)
+        for static, values in ((self.losses.groups, losses.groups), (self.losses.terms, losses.terms)):
             for name, value in values.items():
-                places[name].copy_(value)
+                static[name].copy_(value)
 
 
-class Stream:
+class FakeStream:
     def __init__(self, *_: object) -> None:
         pass
 
@@ -122,51 +118,45 @@ class Stream:
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
 
 
 @pytest.mark.usefixtures("streams")
 @pytest.mark.parametrize("balance", [{}, {"decoder": [0.5, 1.5]}], ids=["free", "gated"])
-def test_each_set_of_players_is_recorded_once_and_launched_from_then_on(
-    make: Build,
-    noise: Noise,
-    raw: dict[str, Any],
-    cpu: DeviceConfig,
-    monkeypatch: pytest.MonkeyPatch,
-    balance: dict[str, Any],
+def test_each_set_of_groups_is_captured_once_and_launched_from_then_on(
+    make: Build, noise: Noise, cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch, balance: dict[str, Any]
 ) -> None:
     model = make("cvae_gan", latent_dim=3, dropout=0.2).train()
     twin, split = copy.deepcopy(model), noise(43)
     settings = {"steps": {"encoder": 2, "decoder": 2, "discriminator": 1}, "balance": balance}
-    players = _players(raw, model, "cvae_gan", **settings)
-    still = StillStep(partial(train_step, model, players, machine=cpu), split)
-    Graph.recorder = recorder = Recorder(model, players, still)
-    monkeypatch.setattr(torch.cuda, "graph", recorder.graph)
-    advance = GraphedStep(still, players)
+    groups = _groups(model, "cvae_gan", **settings)
+    step_fn = StaticInputStep(partial(train_step, model, groups, config=cpu), split)
+    FakeGraph.capture = capture = FakeCapture(model, groups, step_fn)
+    monkeypatch.setattr(torch.cuda, "graph", capture.graph)
+    graphed = GraphedStep(step_fn, groups)
     torch.manual_seed(3)
-    found = [copy.deepcopy(advance(chosen, step)) for step, chosen in _batches(split)]
+    losses = [copy.deepcopy(graphed(indices, step)) for step, indices in _batches(split)]
     both = ("encoder", "decoder")
-    assert recorder.recorded == [both, (*both, "discriminator")]
-    assert recorder.launched == STEPS - 2 * WARM_UP
-    _same(model, twin, found, _slow(twin, _players(raw, twin, "cvae_gan", **settings), split, cpu))
+    assert capture.captured == [both, (*both, "discriminator")]
+    assert capture.launches == STEPS - 2 * WARM_UP
+    _assert_same(model, twin, losses, _slow(twin, _groups(twin, "cvae_gan", **settings), split, cpu))
 
 
 @pytest.mark.usefixtures("streams")
-def test_where_nothing_can_be_recorded_the_steps_go_on(
+def test_where_nothing_can_be_captured_the_steps_go_on(
     make: Build,
     noise: Noise,
-    raw: dict[str, Any],
     cpu: DeviceConfig,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = make("gan", latent_dim=3).train()
     twin, split = copy.deepcopy(model), noise(43)
-    players = _players(raw, model, "gan")
-    advance = GraphedStep(StillStep(partial(train_step, model, players, machine=cpu), split), players)
+    groups = _groups(model, "gan")
+    graphed = GraphedStep(StaticInputStep(partial(train_step, model, groups, config=cpu), split), groups)
 
     class Generator:
         def clone_state(self) -> str:
@@ -185,25 +175,7 @@ def test_where_nothing_can_be_recorded_the_steps_go_on(
     monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     torch.manual_seed(3)
-    found = [advance(chosen, step) for step, chosen in _batches(split)]
-    _same(model, twin, found, _slow(twin, _players(raw, twin, "gan"), split, cpu))
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1 and "cannot be recorded as a CUDA graph (operation not permitted" in said
-
-
-def test_a_rate_that_is_a_tensor_stays_where_it_is(make: Build, raw: dict[str, Any]) -> None:
-    (player,) = _players(raw, make("vae"), "vae")
-    rate = torch.tensor(0.5)
-    player.optimiser.param_groups[0]["lr"] = rate
-    player.set_rate(0.25)
-    assert player.optimiser.param_groups[0]["lr"] is rate and rate.item() == 0.25
-
-
-@pytest.mark.parametrize("name", ["ATLAS_GRAPH", "ATLAS_DETERMINISTIC"])
-def test_the_switches_are_read_and_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv("ATLAS_DEVICE", "cpu")
-    monkeypatch.setenv(name, "0")
-    assert device_config() == DeviceConfig(torch.device("cpu"), device_config().bfloat16), "the CPU knows neither"
-    monkeypatch.setenv(name, "off")
-    with pytest.raises(AtlasError, match=f"{name}: found 'off'; allowed: 0, 1"):
-        device_config()
+    losses = [graphed(indices, step) for step, indices in _batches(split)]
+    _assert_same(model, twin, losses, _slow(twin, _groups(twin, "gan"), split, cpu))
+    output = capsys.readouterr().out
+    assert output.count("\n") == 1 and "cannot be captured as a CUDA graph (operation not permitted" in output

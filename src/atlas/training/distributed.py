@@ -8,6 +8,7 @@ import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -56,8 +57,9 @@ def wrap_ddp(model: Model, groups: list[ParamGroup], seed: int) -> None:
 
 
 def seed_rank(seed: int) -> None:
-    """Seed PyTorch's generators, in each process differently; rank 0 as if it were alone."""
-    torch.manual_seed(seed + (rank() << 32))
+    """Seed PyTorch's generators, in each process differently."""
+    # 32 bits: of a longer seed the CPU's generator takes no more.
+    torch.manual_seed(int(np.random.SeedSequence((seed, rank())).generate_state(1)[0]))
 
 
 class _LossModule(nn.Module):
