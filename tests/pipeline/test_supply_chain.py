@@ -1,6 +1,7 @@
 """What the project takes from elsewhere: packages by their hashes, data from their official hosts, and nothing else."""
 
 import configparser
+import json
 import re
 import subprocess
 import tomllib
@@ -24,12 +25,12 @@ MACHINES = ("x86_64", "aarch64")
 def entries() -> list[tuple[Requirement, list[str]]]:
     """Return (requirement, its hashes) of requirements.txt, of lines joined where a backslash says so."""
     lines = REQUIREMENTS.replace("\\\n", " ").splitlines()
-    found = []
+    requirements = []
     for line in lines:
         if line.strip() and not line.startswith("#"):
             words, *hashes = re.split(r"\s+--hash=", line.strip())
-            found.append((Requirement(words), hashes))
-    return found
+            requirements.append((Requirement(words), hashes))
+    return requirements
 
 
 def applies(requirement: Requirement, python: str, machine: str) -> bool:
@@ -105,8 +106,8 @@ def test_no_registry_and_no_secret_is_in_any_file() -> None:
     files = tracked_files()
     assert ROOT / "requirements.txt" in files
     for path in files:
-        found = forbidden(path.read_bytes().decode("utf-8", errors="ignore"))
-        assert not found, f"{path.relative_to(ROOT)} holds {', '.join(found)}"
+        names = forbidden(path.read_bytes().decode("utf-8", errors="ignore"))
+        assert not names, f"{path.relative_to(ROOT)} holds {', '.join(names)}"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,7 @@ def test_what_is_forbidden_would_be_found(text: str) -> None:
     assert len(forbidden(text)) == 1
 
 
+@pytest.mark.xdist_group("pipeline")
 def test_dvc_reports_to_nobody_and_its_committed_settings_hold_no_secret(done: Done) -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / ".dvc" / "config")
@@ -133,17 +135,19 @@ def test_dvc_reports_to_nobody_and_its_committed_settings_hold_no_secret(done: D
         assert not [name for name in config[section] if any(word in name for word in secrets)], section
     # As DVC itself understands them, where nobody has any settings of their own.
     code = "from dvc.analytics import is_enabled; from dvc.repo import Repo; print(is_enabled(), Repo().config['core'])"
-    said = run(done.folder, "python", "-c", code)
-    assert said.startswith("False") and "'check_update': False" in said
+    output = run(done.folder, "python", "-c", code)
+    assert output.startswith("False") and "'check_update': False" in output
     ignored = (ROOT / ".dvc" / ".gitignore").read_text().split()
     assert "/config.local" in ignored, "where passwords belong"
 
 
-def test_the_whole_pipeline_asks_for_no_network_but_the_galleries_runtime(done: Done) -> None:
-    """Run under a guard that refuses: the one thing asked for is pinned by its hash, and done without."""
-    assert toy.stages_run(done.said)[-1] == "gallery" and len(toy.stages_run(done.said)) == 10
-    assert [words for words in done.attempts if not words.startswith("npm pack onnxruntime-web@")] == []
-    assert "the latent explorers will show maps drawn beforehand" in done.said
+@pytest.mark.xdist_group("pipeline")
+def test_the_whole_pipeline_asks_for_no_network_but_the_gallery_s_runtime(done: Done) -> None:
+    """Run under a recorder that refuses: the one thing asked for is pinned by its hash, and done without."""
+    assert toy.stages_run(done.output)[-1] == "gallery" and len(toy.stages_run(done.output)) == 9
+    hosts = [name for _, kind, name in done.log if kind == "network"]
+    assert [name for name in hosts if not name.startswith("npm pack onnxruntime-web@")] == []
+    assert "the latent explorers will show maps drawn beforehand" in done.output
     assert (done.folder / "outputs/gallery/index.html").is_file()
 
 
@@ -156,24 +160,29 @@ def test_data_are_asked_of_their_official_hosts_alone(dataset: str, tmp_path: Pa
     folder.mkdir()
     for name in ("src", "params.yaml"):
         (folder / name).symlink_to(ROOT / name)
-    log = tmp_path / "network"
+    variables = toy.recorded(tmp_path / "recorder")
     with pytest.raises(toy.Failed, match=r"error: .* could not be downloaded") as refusal:
-        run(folder, "python", "src/download.py", dataset, variables=toy.guarded(tmp_path / "guard", log))
+        run(folder, "python", "src/download.py", dataset, variables=variables)
     assert "Traceback" not in str(refusal.value)
-    asked = set(log.read_text().split())
-    assert asked and asked <= HOSTS[dataset]
-    readme = (ROOT / "README.md").read_text()
-    assert all(host in readme for host in asked)
+    hosts = set(network(variables))
+    assert hosts and hosts <= HOSTS[dataset]
+    documents = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    assert all(host in documents for host in hosts)
 
 
-def test_the_guard_refuses(tmp_path: Path) -> None:
-    log = tmp_path / "network"
-    variables = toy.guarded(tmp_path / "guard", log)
-    ask = "import urllib.request; urllib.request.urlopen('https://example.org/')"
+def test_the_recorder_refuses(tmp_path: Path) -> None:
+    variables = toy.recorded(tmp_path / "recorder")
+    code = "import urllib.request; urllib.request.urlopen('https://example.org/')"
     with pytest.raises(toy.Failed, match="the test allows no network"):
-        run(tmp_path, "python", "-c", ask, variables=variables)
+        run(tmp_path, "python", "-c", code, variables=variables)
     with pytest.raises(toy.Failed, match="the test allows no network"):
         run(tmp_path, "python", "-c", "import socket; socket.create_connection(('192.0.2.1', 80))", variables=variables)
     with pytest.raises(toy.Failed, match="the test allows no network"):
         run(tmp_path, "npm", "view", "nothing", variables=variables)
-    assert log.read_text().splitlines() == ["example.org", "192.0.2.1", "npm view nothing"]
+    assert network(variables) == ["example.org", "192.0.2.1", "npm view nothing"]
+
+
+def network(variables: dict[str, str]) -> list[str]:
+    """Return the hosts and commands of the network that were asked for under a recorder."""
+    lines = [json.loads(line) for line in Path(variables["RECORDER_LOG"]).read_text().splitlines()]
+    return [name for _, kind, name in lines if kind == "network"]
