@@ -84,6 +84,7 @@ def _color_reduction(animation: Animation) -> Callable[[Array], Image.Image]:
         palette = Image.fromarray(late).quantize(colors, method=Image.Quantize.FASTOCTREE)
         return lambda frame: Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
 
+    # Pillow's own search in a palette misses the nearest gray.
     nearest = (np.arange(256) * (colors - 1) / 255).round().astype(np.uint8)
     grays = np.linspace(0, 255, colors).round().astype(np.uint8).repeat(3).tobytes()
 
