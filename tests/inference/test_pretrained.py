@@ -1,4 +1,4 @@
-"""A trained run elsewhere: `atlas.load`, what it takes and gives, where it finds the run, and what it refuses."""
+"""Pretrained models: `atlas.load`, what it takes and gives, where it finds the run, and what it refuses."""
 
 import os
 import re
@@ -13,52 +13,27 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import PARAMS
+from tests.conftest import ROOT, Build
+from tests.saved import DIGITS, save_run
 
 import atlas
 from atlas.core.files import AtlasError
 from atlas.core.latent import invert
 from atlas.core.model import Model
-from atlas.core.model import save_model
-from atlas.inference.pretrained import SEARCH, Trained
-from atlas.training.optimizers import KEYS
+from atlas.inference.pretrained import INVERSION_STEPS, PretrainedModel
 
-Build = Callable[..., Model]
-
-ROOT = Path(__file__).parents[1]
-DIGITS = [str(number) for number in range(10)]
 THINGS = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+Keep = Callable[..., Model]
 
 
 @pytest.fixture
-def keep(make: Build, tmp_path: Path) -> Callable[..., Model]:
-    """keep("cvae"): save a small member as the run `digits_toy` of the checkout tmp_path, and return it."""
-
-    def save(
-        name: str = "cvae", shape: tuple[int, int, int] = (1, 16, 16), classes: list[str] = DIGITS, **changes: Any
-    ) -> Model:
-        arguments = {key: value for key, value in PARAMS["models"][name].items() if key not in KEYS}
-        arguments |= {"width": 0.125, **changes}
-        model = make(name, shape, **arguments).eval()
-        save_model(
-            model,
-            tmp_path / "outputs/models/digits_toy",
-            run="digits_toy",
-            dataset="digits",
-            name=name,
-            classes=classes,
-            arguments=arguments,
-        )
-        return model
-
-    return save
+def keep(tmp_path: Path) -> Keep:
+    """keep("cvae"): save a small model as the run `digits_toy` of the checkout tmp_path, and return it."""
+    return lambda *arguments, **changes: save_run(tmp_path / "outputs/models/digits_toy", *arguments, **changes)
 
 
 def _pixels(count: int = 3, shape: tuple[int, ...] = (1, 16, 16)) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
-
-
-# --- the door -------------------------------------------------------------------------------------------------------
 
 
 def test_importing_atlas_imports_nothing() -> None:
@@ -73,22 +48,19 @@ def test_importing_atlas_imports_nothing() -> None:
     assert done.stdout.split() == ["atlas"]
 
 
-def test_no_stage_goes_through_the_door() -> None:
+def test_no_stage_uses_atlas_load() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         uses = re.search(r"(?m)^import atlas$|^\s*from atlas import .*\bload\b", path.read_text(encoding="utf-8"))
-        assert not uses or path.name == "restyle.py", path
-
-
-# --- what it gives --------------------------------------------------------------------------------------------------
+        assert not uses, path
 
 
 @torch.no_grad()
-def test_every_member_does_what_the_model_does(member: str, keep: Callable[..., Model], tmp_path: Path) -> None:
-    model = keep(member)
+def test_every_model_does_what_its_own_methods_do(variant: str, keep: Keep, tmp_path: Path) -> None:
+    model = keep(variant)
     trained = atlas.load("digits_toy", tmp_path)
-    assert (trained.run, trained.dataset, trained.kind) == ("digits_toy", "digits", member)
-    assert trained.classes == DIGITS and trained.shape == (1, 16, 16) and not trained.model.training
-    assert member in repr(trained) and "digits_toy" in repr(trained)
+    assert (trained.run, trained.dataset, trained.variant) == ("digits_toy", "digits", variant)
+    assert trained.classes == list(DIGITS) and trained.shape == (1, 16, 16) and not trained.model.training
+    assert variant in repr(trained) and "digits_toy" in repr(trained)
     pixels, numbers = _pixels(), torch.tensor([3, 1, 4]) * model.conditional
     labels = [3, 1, 4] if model.conditional else None
     images = torch.from_numpy(pixels) / 255
@@ -96,7 +68,7 @@ def test_every_member_does_what_the_model_does(member: str, keep: Callable[..., 
     if model.can("encode"):
         expected = model.encode(images, numbers)
     else:
-        expected = invert(model, images, numbers, SEARCH)
+        expected = invert(model, images, numbers, INVERSION_STEPS)
     assert codes.dtype == np.float32 and codes.shape == (3, model.latent_dim)
     np.testing.assert_allclose(codes, expected, atol=1e-5)
     decoded = model.decode(torch.from_numpy(codes), numbers)
@@ -104,7 +76,7 @@ def test_every_member_does_what_the_model_does(member: str, keep: Callable[..., 
     drawn = model.sample(numbers, torch.Generator().manual_seed(5))
     np.testing.assert_allclose(trained.sample(labels, count=3, seed=5), drawn, atol=1e-5)
     if not model.conditional:
-        with pytest.raises(AtlasError, match=f"digits_toy: a {member} knows no labels.*a conditional model"):
+        with pytest.raises(AtlasError, match=f"digits_toy: {variant} takes no labels.*a conditional model"):
             trained.transfer(pixels)
         return
     moved = trained.transfer(pixels, labels)
@@ -114,7 +86,7 @@ def test_every_member_does_what_the_model_does(member: str, keep: Callable[..., 
         np.testing.assert_allclose(moved[:, label], every, atol=1e-5)
 
 
-def test_images_may_come_in_every_usual_way(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_images_may_come_in_every_usual_way(keep: Keep, tmp_path: Path) -> None:
     keep()
     trained = atlas.load("digits_toy", tmp_path)
     pixels = _pixels()
@@ -135,7 +107,7 @@ def test_images_may_come_in_every_usual_way(keep: Callable[..., Model], tmp_path
     assert np.array_equal(trained.encode(black, 7), trained.encode(black.astype(np.uint8), 7))
 
 
-def test_coloured_images_may_have_their_channels_last(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_coloured_images_may_have_their_channels_last(keep: Keep, tmp_path: Path) -> None:
     keep("cvae", (3, 16, 16))
     trained = atlas.load("digits_toy", tmp_path)
     pixels = _pixels(2, (3, 16, 16))
@@ -145,7 +117,7 @@ def test_coloured_images_may_have_their_channels_last(keep: Callable[..., Model]
     np.testing.assert_allclose(trained.encode(image, 7), expected[:1], atol=1e-5)
 
 
-def test_labels_may_be_names_or_numbers(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_labels_may_be_names_or_numbers(keep: Keep, tmp_path: Path) -> None:
     keep(classes=THINGS)
     trained = atlas.load("digits_toy", tmp_path)
     pixels, expected = _pixels(), trained.encode(_pixels(), [3, 3, 3])
@@ -155,7 +127,7 @@ def test_labels_may_be_names_or_numbers(keep: Callable[..., Model], tmp_path: Pa
         assert np.array_equal(trained.encode(pixels, several), expected), several
 
 
-def test_samples_come_as_many_as_asked_for(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_samples_come_as_many_as_asked_for(keep: Keep, tmp_path: Path) -> None:
     keep()
     trained = atlas.load("digits_toy", tmp_path)
     assert len(trained.sample()) == 10 and len(trained.sample("7")) == 1 and len(trained.sample(7, count=4)) == 4
@@ -170,7 +142,7 @@ def test_samples_come_as_many_as_asked_for(keep: Callable[..., Model], tmp_path:
     assert len(trained.sample()) == 1 and len(trained.sample(count=5)) == 5
 
 
-def test_a_model_that_classifies_reads_the_labels_itself(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_a_model_that_classifies_reads_the_labels_itself(keep: Keep, tmp_path: Path) -> None:
     model = keep("ac_vae")
     trained = atlas.load("digits_toy", tmp_path)
     pixels = _pixels()
@@ -182,28 +154,37 @@ def test_a_model_that_classifies_reads_the_labels_itself(keep: Callable[..., Mod
     ("call", "words"),
     [
         (
-            lambda it: it.encode(np.zeros((2, 1, 28, 28)), 1),
+            lambda model: model.encode(np.zeros((2, 1, 28, 28)), 1),
             r"found an array \[2, 1, 28, 28\]; allowed: \[N, 1, 16, 16\]",
         ),
-        (lambda it: it.encode(np.zeros((0, 1, 16, 16)), 1), r"found an array \[0, 1, 16, 16\]"),
-        (lambda it: it.encode(np.full((16, 16), 2.0), 1), r"values from 2 to 2; allowed: uint8, or .* in \[0, 1\]"),
-        (lambda it: it.encode(np.full((16, 16), np.nan), 1), "values from nan to nan"),
-        (lambda it: it.encode(np.zeros((16, 16), int), 1), "int64 values; allowed: uint8"),
-        (lambda it: it.encode("seven.png", 1), "str, which is no array of numbers"),
-        (lambda it: it.encode(np.zeros((16, 16))), "labels: found None; allowed: one or one an image, of: 0, 1"),
-        (lambda it: it.encode(np.zeros((16, 16)), "seven"), "unknown label of digits 'seven'; there are: 0, 1"),
-        (lambda it: it.encode(np.zeros((16, 16)), 10), "label: found 10; allowed: 0 to 9, or a name"),
-        (lambda it: it.encode(np.zeros((16, 16)), -1), "label: found -1"),
-        (lambda it: it.encode(np.zeros((16, 16)), 1.5), "label: found 1.5"),
-        (lambda it: it.encode(np.zeros((3, 16, 16)), [1, 2]), "found 2 labels; allowed: one for all or one each, 3"),
-        (lambda it: it.decode(np.zeros((2, 5)), 1), r"codes: found an array \[2, 5\]; allowed: \[N, 2\]"),
-        (lambda it: it.decode(np.full((2, 2), np.inf), 1), "codes: found a value that is not a finite number"),
-        (lambda it: it.sample([]), "labels: found 0 labels"),
-        (lambda it: it.sample(count=0), "count: found 0; allowed: a whole number of images, 1 or more"),
+        (lambda model: model.encode(np.zeros((0, 1, 16, 16)), 1), r"found an array \[0, 1, 16, 16\]"),
+        (
+            lambda model: model.encode(np.full((16, 16), 2.0), 1),
+            r"values from 2 to 2; allowed: uint8, or .* in \[0, 1\]",
+        ),
+        (lambda model: model.encode(np.full((16, 16), np.nan), 1), "values from nan to nan"),
+        (lambda model: model.encode(np.zeros((16, 16), int), 1), "int64 values; allowed: uint8"),
+        (lambda model: model.encode("seven.png", 1), "str, which is no array of numbers"),
+        (
+            lambda model: model.encode(np.zeros((16, 16))),
+            "labels: found None; allowed: one for all images or one for each, of: 0, 1",
+        ),
+        (lambda model: model.encode(np.zeros((16, 16)), "seven"), "unknown label of digits 'seven'; there are: 0, 1"),
+        (lambda model: model.encode(np.zeros((16, 16)), 10), "label: found 10; allowed: 0 to 9, or a name"),
+        (lambda model: model.encode(np.zeros((16, 16)), -1), "label: found -1"),
+        (lambda model: model.encode(np.zeros((16, 16)), 1.5), "label: found 1.5"),
+        (
+            lambda model: model.encode(np.zeros((3, 16, 16)), [1, 2]),
+            "found 2 labels; allowed: one for all or one for each, 3",
+        ),
+        (lambda model: model.decode(np.zeros((2, 5)), 1), r"codes: found an array \[2, 5\]; allowed: \[N, 2\]"),
+        (lambda model: model.decode(np.full((2, 2), np.inf), 1), "codes: found a value that is not a finite number"),
+        (lambda model: model.sample([]), "labels: found 0 labels"),
+        (lambda model: model.sample(count=0), "count: found 0; allowed: a whole number of images, 1 or more"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    call: Callable[[Trained], Any], words: str, keep: Callable[..., Model], tmp_path: Path
+    call: Callable[[PretrainedModel], Any], words: str, keep: Keep, tmp_path: Path
 ) -> None:
     keep()
     with pytest.raises(AtlasError, match=words) as refusal:
@@ -211,20 +192,17 @@ def test_what_does_not_fit_is_refused(
     assert "\n" not in str(refusal.value)
 
 
-def test_a_label_on_a_model_that_knows_none_is_refused(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_a_label_for_an_unconditional_model_is_refused(keep: Keep, tmp_path: Path) -> None:
     keep("vae")
     trained = atlas.load("digits_toy", tmp_path)
     for call in (trained.encode, trained.transfer):
-        with pytest.raises(AtlasError, match="knows no labels"):
+        with pytest.raises(AtlasError, match="takes no labels"):
             call(_pixels(), 7)
-    with pytest.raises(AtlasError, match="labels: found 7; allowed: None, for a vae knows no labels"):
+    with pytest.raises(AtlasError, match="labels: found 7; allowed: None, since vae takes no labels"):
         trained.sample(7)
 
 
-# --- where it finds the run -----------------------------------------------------------------------------------------
-
-
-def test_runs_that_are_not_there(keep: Callable[..., Model], tmp_path: Path) -> None:
+def test_runs_that_are_not_there(keep: Keep, tmp_path: Path) -> None:
     keep()
     with pytest.raises(AtlasError, match=r"unknown run 'digits_toi', did you mean 'digits_toy'\?"):
         atlas.load("digits_toi", tmp_path)
@@ -252,7 +230,7 @@ def _run(folder: Path, *command: str) -> None:
 
 
 @pytest.fixture
-def repository(keep: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone of a DVC repository that has trained `digits_toy` and pushed it to `store`; the clone has nothing."""
     monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "cache"))
     keep()
@@ -307,10 +285,8 @@ def test_a_run_is_fetched_from_a_dvc_remote(
         atlas.load("digits_toy", f"file://{tmp_path / 'nowhere'}")
 
 
-# --- as a package ---------------------------------------------------------------------------------------------------
-
-
-def test_the_wheel_holds_the_library_and_loads_a_run(keep: Callable[..., Model], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_loads_a_run(keep: Keep, tmp_path: Path) -> None:
     """Built as `pip install .` builds it, without installing anything."""
     keep()
     build = tmp_path / "build"
@@ -327,8 +303,9 @@ def test_the_wheel_holds_the_library_and_loads_a_run(keep: Callable[..., Model],
         archive.extractall(tmp_path / "site")
     top = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}
     assert top == {"atlas"}
-    for pages in (ROOT / "src/atlas/show/pages").iterdir():
-        assert (tmp_path / "site/atlas/show/pages" / pages.name).is_file()
+    for kind in ("static", "templates"):
+        for file in (ROOT / "src/atlas/gallery" / kind).iterdir():
+            assert (tmp_path / "site/atlas/gallery" / kind / file.name).is_file()
     code = f"import atlas; print(atlas.__file__, atlas.load('digits_toy', {str(tmp_path)!r}).sample('7').shape)"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run([sys.executable, "-c", code], cwd=build, env=environment, capture_output=True, text=True)
