@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
-from atlas.core.history import FiniteCheck, RunningMean
 from atlas.core.model import Losses, Model
 from atlas.core.settings import Run
 from atlas.nn.conv import Decoder
@@ -23,6 +22,7 @@ from atlas.nn.layers import Dropout
 from atlas.training.cuda_graph import make_step_fn
 from atlas.training.loop import CHECK_EVERY, train_step
 from atlas.training.optimizers import make_optimizers
+from atlas.training.terms import FiniteCheck, RunningMean
 from benchmarks.cases import make_model
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
-from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, FiniteCheck, Row, RunningMean, check_finite
+from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, Row
 from atlas.core.model import Losses, Model
 from atlas.core.schema import SnapshotSettings
 from atlas.core.settings import Run
@@ -20,6 +20,7 @@ from atlas.training.cuda_graph import make_step_fn
 from atlas.training.distributed import all_reduce_mean, main_process_first, rank, seed_rank, shard
 from atlas.training.optimizers import ParamGroup
 from atlas.training.snapshots import Snapshot, SnapshotRecorder, snapshot_steps
+from atlas.training.terms import FiniteCheck, RunningMean, check_finite
 
 CHECK_EVERY = 50
 """Steps between two looks at the running losses: each waits for the device."""
