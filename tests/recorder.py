@@ -24,12 +24,16 @@ def log(kind: str, name: str) -> None:
         os.write(LOG, f"{json.dumps([STAGE, kind, name])}\n".encode())
 
 
+def log_file(kind: str, path: Any) -> None:
+    name = str(Path.cwd() / os.fsdecode(path)).removeprefix(ROOT)
+    if name.startswith(FOLDERS):
+        log(kind, name)
+
+
 def audit(event: str, arguments: tuple[Any, ...]) -> None:
     """Log files of the repository and refuse every host but this one. C code raises these events as well."""
     if event == "open" and STAGE and not isinstance(arguments[0], int):
-        path = str(Path.cwd() / os.fsdecode(arguments[0])).removeprefix(ROOT)
-        if path.startswith(FOLDERS):
-            log("write" if arguments[2] & (os.O_WRONLY | os.O_RDWR) else "read", path)
+        log_file("write" if arguments[2] & (os.O_WRONLY | os.O_RDWR) else "read", arguments[0])
     elif event in ("socket.connect", "socket.getaddrinfo"):
         host = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
         host = host[0] if isinstance(host, tuple) else host
@@ -121,7 +125,20 @@ def record_settings() -> None:
     vars(module)["load"] = recorded
 
 
+def record_weights() -> None:
+    """Log the files of weights that are read: compiled code opens them, without an event."""
+    import safetensors
+
+    def recorded(path: Any, *arguments: Any, **options: Any) -> Any:
+        log_file("read", path)
+        return safe_open(path, *arguments, **options)
+
+    safe_open = safetensors.safe_open
+    vars(safetensors)["safe_open"] = recorded
+
+
 if STAGE:
+    record_weights()
     # Python itself puts the stage script's folder first, but only after this file.
     sys.path.insert(0, f"{ROOT}src")
     record_settings()

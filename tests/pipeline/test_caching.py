@@ -188,7 +188,7 @@ def test_what_follows_a_training_is_of_its_run_or_gathers_all_runs(whole: Repo) 
         ("training/loop.py", {"train"}),
         ("figures/latent_space.py", {"sample"}),
         ("metrics/labels.py", {"evaluate"}),
-        ("animation/latent_scatter.py", {"animate", "gallery"}),
+        ("animation/latent_scatter.py", {"animate"}),
         ("plotting/charts.py", {"sample", "animate", "gallery"}),
         ("claims/claims.py", {"compare"}),
         ("gallery/static/gallery.js", {"gallery"}),

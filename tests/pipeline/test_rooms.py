@@ -37,7 +37,7 @@ ROOMS = {
     "figures": ["core", "plotting"],
     "animation": ["core", "plotting"],
     "export": ["core", "nn", "plotting.canvas"],
-    "gallery": ["core", "animation", "plotting", "metrics.registry"],
+    "gallery": ["core", "plotting", "metrics.registry"],
     "inference": ["core"],
 }
 
@@ -48,7 +48,7 @@ FORBIDDEN = {
     "atlas.core.model": ["numpy", "pydantic", "matplotlib"],
     "atlas.core": ["matplotlib", "PIL"],
     "atlas.nn": ["pydantic", "matplotlib"],
-    "atlas.models": ["numpy", "pydantic", "matplotlib", "json", "pathlib"],
+    "atlas.models": ["numpy", "matplotlib", "json", "pathlib"],
     "atlas.training": ["matplotlib", "PIL"],
     "atlas.metrics": ["pydantic", "matplotlib"],
     "atlas.claims": ["torch", "pydantic"],
@@ -190,7 +190,8 @@ def test_nobody_imports_a_model_or_a_script() -> None:
 
 
 def test_only_the_settings_read_params() -> None:
-    for name in MODULES:
+    """Of what a stage imports. (`atlas.load` lists the runs of other checkouts, whose settings may be another age's.)"""
+    for name in closure(STAGES):
         assert name == "atlas.core.settings" or not {"yaml", "ruamel"} & {m.split(".")[0] for m in imports(name)}, name
 
 
