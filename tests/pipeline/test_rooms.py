@@ -179,6 +179,13 @@ def test_imports_run_one_way() -> None:
         waiting = {name: modules for name, modules in waiting.items() if name not in free}
 
 
+def test_every_module_is_used() -> None:
+    """By a stage, or by whoever uses a trained model."""
+    models = {f"atlas.models.{model}" for model in MODELS}
+    people = {"atlas.inference.pretrained", "atlas.inference.own_image"}
+    assert set(MODULES) - closure({*STAGES, *models, *people}) == set()
+
+
 def test_nobody_imports_a_model_or_a_script() -> None:
     """Everyone finds a model by its registered name alone, and files are what stages give each other."""
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
