@@ -38,7 +38,8 @@ def test_a_frame_shows_every_image_enlarged(channels: int, label: int | None) ->
 
 
 def test_a_conditional_model_gets_all_labels_each_and_the_codes(tmp_path: Path) -> None:
-    frames, finished = digit_frames(frames=3, labels=2), []
+    frames = digit_frames(frames=3, labels=2)
+    finished: list[str] = []
     captions = animate(frames, tmp_path, "digits_cvae_2", CLASSES, LOSSES, progress=finished.append)
     names = ["all", "label_0", "label_1", "scatter"]
     assert finished == names

@@ -24,14 +24,14 @@ def packed(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
-def find(page: np.ndarray, image: np.ndarray) -> tuple[int, int, int]:
+def find(page: np.ndarray, image: np.ndarray, scales: range = range(1, 9)) -> tuple[int, int, int]:
     """The only place (top, left) and the factor at which `page` holds `image` [C, H, W], enlarged exactly."""
     pixels, positions = packed(page), []
-    for scale in range(1, 9):
+    for scale in scales:
         channels = [np.kron(channel, np.ones((scale, scale), np.uint8)) for channel in image]
         cell = packed(np.stack(channels if len(channels) == 3 else channels * 3, axis=-1))
         height, width = cell.shape
-        places = np.argwhere(pixels[: len(pixels) - height, : pixels.shape[1] - width] == cell[0, 0])
+        places = np.argwhere(pixels[: max(0, len(pixels) - height), : max(0, pixels.shape[1] - width)] == cell[0, 0])
         for y, x in np.random.default_rng(0).integers(0, cell.shape, (12, 2)):
             places = places[pixels[places[:, 0] + y, places[:, 1] + x] == cell[y, x]]
         for top, left in places:

@@ -148,6 +148,17 @@ def test_gray_sheets_are_stored_gray(tmp_path: Path) -> None:
         assert (gray.mode, color.mode) == ("L", "RGB")
 
 
+@pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 10), (1, 3), (3, 1)])
+def test_the_style_of_one_image_is_shown_in_every_label(tmp_path: Path, channels: int, classes: int) -> None:
+    images, names = noise(classes + 2, channels, 28, 28), [f"automobile {label}" for label in range(classes)]
+    sheets.style_transfer_sheet(tmp_path / "a.png", images[0], images[1], images[2:], names, 0, "a run · its style")
+    page = read(tmp_path / "a.png")
+    assert 480 <= page.shape[1] <= 1400
+    positions = [find(page, image, range(1, 17)) for image in images]
+    assert len({scale for _, _, scale in positions}) == 1
+    assert positions[0][1] == positions[1][1] < min(left for _, left, _ in positions[2:]), "the image at the left"
+
+
 SHEETS: dict[str, Callable[[Path], None]] = {
     "reconstructions": lambda path: sheets.reconstructions(path, noise(3, 1, 4, 4), noise(3, 1, 4, 4), "t"),
     "samples": lambda path: sheets.samples(path, noise(10, 2, 3, 4, 4), NAMES, "t"),
