@@ -197,7 +197,7 @@ def test_nobody_imports_a_model_or_a_script() -> None:
 
 
 def test_only_the_settings_read_params() -> None:
-    """Of what a stage imports. (`atlas.load` lists the runs of other checkouts, whose settings may be another age's.)"""
+    """Of what a stage imports. (`atlas.load` lists the runs of other checkouts, maybe older ones.)"""
     for name in closure(STAGES):
         assert name == "atlas.core.settings" or not {"yaml", "ruamel"} & {m.split(".")[0] for m in imports(name)}, name
 
