@@ -1,5 +1,7 @@
 """Pages of the gallery: everything the runs wrote is in the folder, and nothing else is needed."""
 
+import base64
+import gzip
 import json
 import re
 import sys
@@ -53,6 +55,17 @@ def test_every_figure_and_animation_is_copied_pixel_for_pixel_and_nothing_else(
     others = {path.name for path in (folder / "media").rglob("*.*")} - {path.name for path in videos}
     others -= {f"{path.stem}.webp" for path in figures}
     assert others == {"explorer.webp", "thumbnail.webp", "all.webp", "label_3.webp", "label_30.webp"}
+
+
+def test_networks_and_their_runtime_are_scripts(folder: Path) -> None:
+    for path, name, content in (
+        ("networks/mnist_cvae_2.js", "encoder", b"encoder of mnist_cvae_2"),
+        ("networks/mnist_ae_2.js", "decoder", b"decoder of mnist_ae_2"),
+        ("assets/ort-binary.js", "binary", RUNTIME["binary"]),
+    ):
+        value = json.loads((folder / path).read_text().split(" = ", 1)[1].rstrip(";\n"))
+        assert gzip.decompress(base64.b64decode(value[name])) == content
+    assert (folder / "assets" / "ort.wasm.min.js").read_bytes() == RUNTIME["script"]
 
 
 def test_an_animation_of_all_labels_offers_each_of_its_parts(run_pages: dict[str, Html]) -> None:
