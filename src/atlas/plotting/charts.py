@@ -219,12 +219,12 @@ def curves(history: Sequence[Mapping[str, Any]], x: str = "epoch") -> Curves:
     Empty cells and values that are not finite are left out, and so are terms without any value.
     """
     terms = [name for name in (history[0] if history else ()) if name not in ("epoch", "step", "split")]
-    found: Curves = {term: {} for term in terms}
+    values: Curves = {term: {} for term in terms}
     for row in history:
         for term in terms:
             if row[term] not in ("", None) and math.isfinite(float(row[term])):
-                found[term].setdefault(row["split"], []).append((float(row[x]), float(row[term])))
-    return {term: splits for term, splits in found.items() if splits}
+                values[term].setdefault(row["split"], []).append((float(row[x]), float(row[term])))
+    return {term: splits for term, splits in values.items() if splits}
 
 
 def square_limits(codes: Array) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
 """Style: the colors and markers by which classes are told apart, and the units of the terms of a history."""
 
-# Paul Tol's muted scheme, made to be told apart by colour-blind readers, and black for the tenth class. Ten are many:
+# Paul Tol's muted scheme, made to be told apart by color-blind readers, and black for the tenth class. Ten are many:
 # classes whose colors are near for some readers differ in their markers.
 COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
 MARKERS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
