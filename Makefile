@@ -40,8 +40,9 @@ $(STAMP): requirements.txt
 	else \
 	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
 	fi
-	@# The project itself, editable: `import atlas` finds it, and nothing is written into the checkout.
-	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/latent-atlas.pth"
+	@# The project itself, editable, with nothing written into the checkout. A shared environment stays with its first.
+	@path="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/latent-atlas.pth"; \
+	  [ -d "$$(cat "$$path" 2>/dev/null)" ] || echo "$(CURDIR)/src" > "$$path"
 	@touch $@
 
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
