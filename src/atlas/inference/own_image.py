@@ -73,7 +73,7 @@ def frame_digit(grey: Array, size: tuple[int, int]) -> NDArray[np.uint8]:
     # MNIST's strokes are white, however thin the pen; where two cross, they would be whiter.
     small = (small / np.quantile(small[small > MIN_DIFFERENCE], 0.9)).clip(0, 1)
     framed = np.zeros(size, np.uint8)
-    row, column = (_start(small.sum(1 - axis), size[axis]) for axis in (0, 1))
+    row, column = (_start(ink.sum(1 - axis), small.shape[axis], size[axis]) for axis in (0, 1))
     framed[row : row + height, column : column + width] = (small * 255).round()
     return framed
 
@@ -164,8 +164,8 @@ def _span(profile: Array) -> tuple[int, int]:
     return int(np.searchsorted(share, DUST, "right")), int(np.searchsorted(share, 1 - DUST)) + 1
 
 
-def _start(profile: Array, size: int) -> int:
-    """Return where a profile of the ink begins among `size` pixels, so that its center of mass is in the middle."""
-    center = float(np.average(np.arange(len(profile)) + 0.5, weights=profile))
+def _start(profile: Array, length: int, size: int) -> int:
+    """Return where a profile of the ink, scaled to `length`, begins in `size` pixels to have its mass in the middle."""
+    center = float(np.average(np.arange(len(profile)) + 0.5, weights=profile)) * length / len(profile)
     # The middle of pixel 14 of 28, as one measures in MNIST. A digit with a long tail must not lose it at the edge.
-    return min(max(round(size / 2 + 0.5 - center), 0), size - len(profile))
+    return min(max(round(size / 2 + 0.5 - center), 0), size - length)

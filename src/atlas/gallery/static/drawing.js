@@ -48,7 +48,8 @@ ownImage.grey = (data) => {
 // Light ink on black: cropped, scaled into a box of 20 by 20 (of 28), its center of mass in the middle.
 ownImage.frameDigit = (grey, width, height, rows, columns) => {
   const ink = ownImage.ink(grey, width, height);
-  const [top, bottom] = ownImage.span(ownImage.profile(ink, width, height, 0)), [left, right] = ownImage.span(ownImage.profile(ink, width, height, 1));
+  const profiles = [0, 1].map((axis) => ownImage.profile(ink, width, height, axis));
+  const [[top, bottom], [left, right]] = profiles.map(ownImage.span);
   const canvas = new OffscreenCanvas(width, height), pixels = new ImageData(width, height);
   ink.forEach((value, i) => pixels.data.fill(255 * value, 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4));
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -58,7 +59,7 @@ ownImage.frameDigit = (grey, width, height, rows, columns) => {
   let small = Float64Array.from({ length: wide * high }, (_, i) => data[4 * i] / 255);
   const white = ownImage.quantile(small.filter((value) => value > ownImage.minDifference), 0.9);
   small = small.map((value) => Math.round(255 * Math.min(1, value / white)) / 255);
-  const [y, x] = [rows, columns].map((size, axis) => ownImage.start(ownImage.profile(small, wide, high, axis), size));
+  const y = ownImage.start(profiles[0].slice(top, bottom), high, rows), x = ownImage.start(profiles[1].slice(left, right), wide, columns);
   const framed = new Float32Array(rows * columns);
   small.forEach((value, i) => { framed[(y + Math.floor(i / wide)) * columns + x + (i % wide)] = value; });
   return framed;
@@ -119,9 +120,9 @@ ownImage.span = (profile) => {
   return [shares.findIndex((share) => share > ownImage.dust), shares.findIndex((share) => share >= 1 - ownImage.dust) + 1];
 };
 
-// Where a profile of the ink begins among `size` pixels, so that its center of mass is in the middle.
-ownImage.start = (profile, size) => {
+// Where a profile of the ink, scaled to `length`, begins in `size` pixels: its center of mass in the middle.
+ownImage.start = (profile, length, size) => {
   const mass = profile.reduce((sum, value) => sum + value, 0);
-  const center = profile.reduce((sum, value, i) => sum + value * (i + 0.5), 0) / mass;
-  return Math.min(Math.max(Math.round(size / 2 + 0.5 - center), 0), size - profile.length);
+  const center = profile.reduce((sum, value, i) => sum + value * (i + 0.5), 0) / mass * length / profile.length;
+  return Math.min(Math.max(Math.round(size / 2 + 0.5 - center), 0), size - length);
 };
