@@ -6,33 +6,33 @@ Without CUDA all of this is skipped. ATLAS_TEST_DEVICE=cpu puts the CPU in its p
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.conftest import VARIANTS, Build, Noise, optimization
 from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig, device_config
 from atlas.core.latent import decode_uint8, map_axes, map_codes
-from atlas.metrics.evaluate import evaluate
+from atlas.core.model import Losses
+from atlas.core.schema import EvaluateBudget, EvaluationSettings, SnapshotSettings, TrainBudget
+from atlas.core.settings import Run
 from atlas.metrics.classifier import Judge
-from atlas.core.model import Losses, Model
-from atlas.nn.flows import InverseAutoregressiveFlow
-from atlas.core.settings import Run, TrainBudget
+from atlas.metrics.evaluate import evaluate
+from atlas.models.vae import InverseAutoregressiveFlow
 from atlas.training import loop
 from atlas.training.checkpoint import Checkpoints
-from atlas.training.cuda_graph import WARM_UP, GraphedStep, StillStep, stepper
+from atlas.training.cuda_graph import WARM_UP, GraphedStep, StaticInputStep, make_step_fn
 from atlas.training.loop import train, train_step
-from atlas.training.optimizers import make_players
+from atlas.training.optimizers import make_optimizers
 
 pytestmark = pytest.mark.gpu
 
-Build = Callable[..., Model]
-Noise = Callable[..., Split]
-WANTED = os.environ.get("ATLAS_TEST_DEVICE", "cuda")
+DEVICE = os.environ.get("ATLAS_TEST_DEVICE", "cuda")
 # Of a gradient's length (its norm), as a share: where two pixels are all but equal, a maximum may choose the other.
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 
@@ -40,9 +40,9 @@ TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeviceConfig]:
     """The machine as a stage finds it with default settings, but for the precision, which is float32."""
-    if WANTED.startswith("cuda") and not torch.cuda.is_available():
+    if DEVICE.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA here")
-    monkeypatch.setenv("ATLAS_DEVICE", WANTED)
+    monkeypatch.setenv("ATLAS_DEVICE", DEVICE)
     monkeypatch.setenv("ATLAS_PRECISION", "float32")
     for name in ("ATLAS_GRAPH", "ATLAS_DETERMINISTIC", "ATLAS_THREADS"):
         monkeypatch.delenv(name, raising=False)
@@ -62,15 +62,15 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random numbers come from the CPU's generator on every device."""
     randn, bernoulli = torch.randn, torch.bernoulli
 
-    def like(values: Tensor) -> Tensor:
+    def randn_like(values: Tensor) -> Tensor:
         return randn(values.shape, dtype=values.dtype).to(values.device)
 
-    def drawn(*shape: int, device: torch.device | None = None, **rest: Any) -> Tensor:
+    def randn_cpu(*shape: int, device: torch.device | None = None, **rest: Any) -> Tensor:
         return randn(*shape, **rest).to(device or "cpu")
 
-    monkeypatch.setattr(torch, "randn_like", like)
-    monkeypatch.setattr(torch, "randn", drawn)
-    monkeypatch.setattr(torch, "bernoulli", lambda shares: bernoulli(shares.cpu()).to(shares.device))
+    monkeypatch.setattr(torch, "randn_like", randn_like)
+    monkeypatch.setattr(torch, "randn", randn_cpu)
+    monkeypatch.setattr(torch, "bernoulli", lambda probs: bernoulli(probs.cpu()).to(probs.device))
 
 
 @pytest.fixture(params=list(TOLERANCE), ids=str)
@@ -83,10 +83,10 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     torch.set_default_dtype(before)
 
 
-def _near(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype, what: str) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype and one.isfinite().all(), what
-        distance = (one.cpu().double() - other.double()).norm().item()
+def _assert_near(tensors: list[Tensor], expected: list[Tensor], dtype: torch.dtype, what: str) -> None:
+    for tensor, other in zip(tensors, expected, strict=True):
+        assert tensor.dtype == other.dtype and tensor.isfinite().all(), what
+        distance = (tensor.cpu().double() - other.double()).norm().item()
         assert distance <= TOLERANCE[dtype] * max(other.double().norm().item(), 1e-3), f"{what}: {distance}"
 
 
@@ -96,124 +96,131 @@ def _near(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype, what:
 @pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("likelihood", ["", "binarized", "discretized_logistic"])
 def test_losses_and_gradients_are_the_cpus(
-    make: Build, noise: Noise, exact: DeviceConfig, dtype: torch.dtype, member: str, likelihood: str, raw: dict[str, Any]
+    make: Build, noise: Noise, exact: DeviceConfig, dtype: torch.dtype, variant: str, likelihood: str
 ) -> None:
-    if likelihood and "likelihood" not in raw["models"][member]:
+    if likelihood and VARIANTS[variant][0] not in ("vae", "ac_vae"):
         pytest.skip("has no likelihood to choose")
     changes = {"likelihood": likelihood, "noise": "pixel"} if likelihood else {}
-    ours = make(member, (3, 16, 16), latent_dim=3, **changes).to(dtype).train()
-    theirs = exact.place(copy.deepcopy(ours))
+    ours = make(variant, (3, 16, 16), latent_dim=3, **changes).to(dtype).train()
+    theirs = exact.to_device(copy.deepcopy(ours))
     split = noise(12, (3, 16, 16))
-    found = []
+    results = []
     for model, device in ((ours, torch.device("cpu")), (theirs, exact.device)):
         torch.manual_seed(5)
         losses = model.losses(to_unit(split.images).to(device, dtype), split.labels.to(device))
         gradients = [
             gradient
-            for name, group in model.players().items()
-            for gradient in torch.autograd.grad(losses.players[name], group, retain_graph=True, materialize_grads=True)
+            for name, params in model.param_groups().items()
+            for gradient in torch.autograd.grad(losses[name], params, retain_graph=True, materialize_grads=True)
         ]
-        found.append((list(losses.players.values()), list(losses.terms.values()), gradients))
-    for what, expected, got in zip(("losses", "terms", "gradients"), *found, strict=True):
-        _near(got, expected, dtype, f"{member}: {what}")
+        results.append((list(losses.groups.values()), list(losses.terms.values()), gradients))
+    for what, expected, got in zip(("losses", "terms", "gradients"), *results, strict=True):
+        _assert_near(got, expected, dtype, f"{variant}: {what}")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(exact: DeviceConfig, dtype: torch.dtype, steps: int) -> None:
+def test_a_flows_log_determinant_is_the_cpus_and_its_jacobians(
+    exact: DeviceConfig, dtype: torch.dtype, steps: int
+) -> None:
     torch.manual_seed(0)
     ours = InverseAutoregressiveFlow(5, 4, 16, steps)
     theirs = copy.deepcopy(ours).to(exact.device)
     z, h = torch.randn(3, 5), torch.randn(3, 4)
     there = (z.to(exact.device), h.to(exact.device))
-    _near(list(theirs(*there)), list(ours(z, h)), dtype, "flow")
+    _assert_near(list(theirs(*there)), list(ours(z, h)), dtype, "flow")
     log_sigma = theirs(*there)[1].sum(1)
     for row in range(3):
         jacobian = torch.autograd.functional.jacobian(
             lambda code, row=row: theirs(code[None], there[1][row : row + 1])[0][0], there[0][row]
         )
-        found = torch.linalg.slogdet(jacobian.double()).logabsdet.item()
+        log_determinant = torch.linalg.slogdet(jacobian.double()).logabsdet.item()
         assert math.isclose(
-            found, log_sigma[row].item(), rel_tol=1e-4, abs_tol=1e-4 if dtype == torch.float32 else 1e-9
+            log_determinant, log_sigma[row].item(), rel_tol=1e-4, abs_tol=1e-4 if dtype == torch.float32 else 1e-9
         )
 
 
 @pytest.mark.usefixtures("same_draws")
-def test_measures_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, member: str) -> None:
-    ours = make(member, latent_dim=3).eval()
+def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, variant: str) -> None:
+    ours = make(variant, latent_dim=3).eval()
     torch.manual_seed(1)
     judge = Judge((1, 16, 16), 10, 8).eval()
-    found = []
+    settings = EvaluationSettings(
+        subset=2000, nll_pixels=800_000, gradient_images=100, transfers=300, inversion_steps=60, confident=0.95
+    )
+    budget = EvaluateBudget(images=None, importance_samples=3, inversions=4)
+    results = []
     for device in (torch.device("cpu"), exact.device):
-        model, reader = copy.deepcopy(ours), copy.deepcopy(judge)
+        model, classifier = copy.deepcopy(ours), copy.deepcopy(judge)
         if device != torch.device("cpu"):
-            model, reader = exact.place(model), exact.place(reader)
+            model, classifier = exact.to_device(model), exact.to_device(classifier)
         test, training = (
             Split(split.images.to(device), split.labels.to(device)) for split in (noise(80), noise(90, seed=1))
         )
-        each: dict[str, Tensor] = {}
-        numbers = evaluate(model, reader, test, training, torch.Generator().manual_seed(3), 3, 4, each)
-        found.append((numbers, each))
-    (expected, theirs), (got, images) = found
-    assert got.keys() == expected.keys() and images.keys() == theirs.keys()
+        generator = torch.Generator().manual_seed(3)
+        results.append(evaluate(model, classifier, test, training, settings, budget, generator))
+    (expected, expected_per_image), (metrics, per_image) = results
+    assert metrics.keys() == expected.keys() and per_image.keys() == expected_per_image.keys()
     # Accuracies are counts of 80 images, and ranks of distances may change places: two of the images at most.
-    far = {name: (got[name], expected[name]) for name in got if got[name] != pytest.approx(expected[name], 0.02, 0.026)}
+    far = {name for name in metrics if metrics[name] != pytest.approx(expected[name], 0.02, 0.026)}
     assert not far
-    for name, values in theirs.items():
-        assert torch.allclose(images[name].cpu().double(), values.double(), rtol=1e-3, atol=1e-3), name
+    for name, values in expected_per_image.items():
+        assert torch.allclose(per_image[name].cpu().double(), values.double(), rtol=1e-3, atol=1e-3), name
 
 
-def test_pictures_are_the_cpus(make: Build, exact: DeviceConfig, member: str) -> None:
-    ours = make(member, latent_dim=2).eval()
+def test_decoded_images_are_the_cpus(make: Build, exact: DeviceConfig, variant: str) -> None:
+    ours = make(variant, latent_dim=2).eval()
     codes = map_codes(*map_axes(4, 0.05, None), 2)
     expected = decode_uint8(ours, codes, 3, torch.device("cpu")).astype(int)
-    found = decode_uint8(exact.place(copy.deepcopy(ours)), codes, 3, exact.device).astype(int)
-    assert abs(found - expected).max() <= 1
+    decoded = decode_uint8(exact.to_device(copy.deepcopy(ours)), codes, 3, exact.device).astype(int)
+    assert abs(decoded - expected).max() <= 1
 
 
 # --- the same bytes, graph or no graph ------------------------------------------------------------------------------
 
 
 def _steps(
-    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, member: str, graphs: bool, **changes: Any
-) -> tuple[list[bytes], StillStep | GraphedStep]:
-    """The state and the terms after some steps of two sets of players, recorded or not."""
-    model = config.to_device(make(member, latent_dim=3, dropout=0.2)).train()
-    players = make_players(model, {**raw["models"][member], **changes})
+    make: Build, noise: Noise, config: DeviceConfig, variant: str, graphs: bool, **changes: Any
+) -> tuple[list[bytes], StaticInputStep | GraphedStep]:
+    """The state and the terms after some steps of two sets of groups, with graphs or without."""
+    model = config.to_device(make(variant, latent_dim=3, dropout=0.2)).train()
+    groups = make_optimizers(model, **optimization(variant, **changes))
     split = noise(43)
     split = Split(split.images.to(config.device), split.labels.to(config.device))
-    chosen = DeviceConfig(config.device, config.bfloat16, config.deterministic, graphs)
+    config = DeviceConfig(config.device, config.bfloat16, config.deterministic, graphs)
 
     def act(images: Tensor, labels: Tensor, step: int) -> Losses:
-        return train_step(model, players, images, labels, step, chosen)
+        return train_step(model, groups, images, labels, step, config)
 
-    advance = stepper(act, players, split, chosen)
-    assert isinstance(advance, StillStep | GraphedStep)
+    step_fn = make_step_fn(act, groups, split, config)
+    assert isinstance(step_fn, StaticInputStep | GraphedStep)
     torch.manual_seed(7)
-    seen = []
-    for step in range(4 * (WARM_UP + 3)):
-        for player in players:
-            player.set_rate(0.002 / (1 + step))
-        losses = advance(next(epoch_batches(43, 8, 1, step)), step)
-        seen += [value.clone() for value in [*losses.players.values(), *losses.terms.values()]]
-    states = [*model.state_dict().values(), *seen]
-    return [value.cpu().numpy().tobytes() for value in states], advance
+    values = []
+    steps = 4 * (WARM_UP + 3)
+    for step in range(steps):
+        for group in groups:
+            group.set_progress(step / steps)
+        losses = step_fn(next(epoch_batches(43, 8, 1, step)), step)
+        values += [value.clone() for value in [*losses.groups.values(), *losses.terms.values()]]
+    states = [*model.state_dict().values(), *values]
+    return [value.cpu().numpy().tobytes() for value in states], step_fn
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
-def test_a_recorded_step_gives_the_same_bytes(
-    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, member: str, optimizer: str
+def test_a_graphed_step_gives_the_same_bytes(
+    make: Build, noise: Noise, config: DeviceConfig, variant: str, optimizer: str
 ) -> None:
     settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.5}
-    if "steps" in raw["models"][member]:
-        first, *others = raw["models"][member]["steps"]
+    defaults = optimization(variant)
+    if "steps" in defaults:
+        first, *others = defaults["steps"]
         settings["steps"] = {first: 1, **dict.fromkeys(others, 2)}
         settings["balance"] = {first: [0.5, 0.9]}
-    graphed, advance = _steps(make, noise, raw, config, member, True, **settings)
-    eager, _ = _steps(make, noise, raw, config, member, False, **settings)
+    graphed, step_fn = _steps(make, noise, config, variant, True, **settings)
+    eager, _ = _steps(make, noise, config, variant, False, **settings)
     assert graphed == eager
     if config.device.type == "cuda":
-        assert isinstance(advance, GraphedStep) and not advance.refused
-        assert len(advance.graphs) == (2 if "steps" in settings else 1)
+        assert isinstance(step_fn, GraphedStep) and not step_fn.failed
+        assert len(step_fn.graphs) == (2 if "steps" in settings else 1)
 
 
 @pytest.fixture
@@ -228,12 +235,13 @@ class Stopped(Exception):
 
 @pytest.mark.usefixtures("home")
 def test_training_is_deterministic_and_resumes_in_the_same_bytes(
-    make: Build, noise: Noise, raw: dict[str, Any], config: DeviceConfig, monkeypatch: pytest.MonkeyPatch, member: str
+    make: Build, noise: Noise, config: DeviceConfig, monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
     """Twelve steps, so that graphs are at work; twice, and once stopped after the seventh."""
     monkeypatch.setattr(loop, "CHECK_EVERY", 1)
     budget = TrainBudget(epochs=3, batch_size=10, width=0.125, images=None, frames=4, frame_grid=2)
-    run = Run("a_run", "noise", member, 3, budget, raw["models"][member])
+    run = Run("a_run", "noise", variant, 3, budget, {}, {})
+    snapshots = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24)
     training, validation = (
         Split(split.images.to(config.device), split.labels.to(config.device))
         for split in (noise(43), noise(15, seed=1))
@@ -245,11 +253,13 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
                 raise Stopped
 
         torch.manual_seed(3)
-        model = config.to_device(make(member, latent_dim=3, dropout=0.2))
+        model = config.to_device(make(variant, latent_dim=3, dropout=0.2))
+        groups = make_optimizers(model, **optimization(variant))
         torch.manual_seed(3)
-        trained = train(model, run, training, validation, config, Checkpoints("a_run", mark), report)
+        checkpoints = Checkpoints("a_run", mark)
+        result = train(model, groups, run, snapshots, training, validation, config, checkpoints, report)
         state = [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
-        return [state, trained.history, [array.tobytes() for frame in trained.frames for array in frame]]
+        return [state, result.history, [array.tobytes() for snapshot in result.snapshots for array in snapshot]]
 
     first, second = go("one"), go("two")
     assert first == second

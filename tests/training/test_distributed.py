@@ -40,7 +40,7 @@ def learn(case: str) -> dict[str, Any]:
     model = build(name, SHAPE, 10, {key: settings[key] for key in keywords(find_model(name))}).train()
     groups = make_optimizers(model, **optimization(case, **changes))
     wrap_ddp(model, groups, 3)
-    images = torch.randint(0, 256, (BATCH, *SHAPE), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    images = torch.randint(200, 256, (BATCH, *SHAPE), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     indices = shard(torch.arange(BATCH))
     losses = []
     for step in range(STEPS):
