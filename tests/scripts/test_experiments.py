@@ -27,7 +27,7 @@ PATIENCE = 600.0
 """Seconds that the queue may take for two experiments."""
 
 
-def row(frechet: float, name: str | None = "some", **changes: Any) -> Row:
+def row(frechet: float, name: str | None = "some", /, **changes: Any) -> Row:
     """A row of `dvc.api.exp_show` with what decides the metrics of one run, and what does not."""
     columns = {
         "Experiment": name,
