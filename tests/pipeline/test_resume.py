@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,20 +17,19 @@ from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, content, run, stages_run
 
-EPOCHS = 60
 TRAIN = ("dvc", "repro", "-s", f"train@{RUN}")
 OUTPUTS = [
     f"outputs/models/{RUN}/{name}" for name in ("weights.safetensors", "history.csv", "frames.npz", "model.json")
 ]
 
 
-def long_training(done: Done, place: Path) -> Path:
+def long_training(done: Done, place: Path, epochs: int) -> Path:
     """Clone the toy copy, its data there, its training longer and with a checkpoint after every step."""
     clone = toy.clone(done.folder, place)
     run(clone, "dvc", "pull", "-q", "data/digits")
     params, loop = clone / "params.yaml", clone / "src/atlas/training/loop.py"
     for file, old, new in (
-        (params, r"(digits: \{epochs: )\d+(, batch_size: 32, width: 0.125)", rf"\g<1>{EPOCHS}\2"),
+        (params, r"(digits: \{epochs: )\d+(, batch_size: 32, width: 0.125)", rf"\g<1>{epochs}\2"),
         (loop, r"SAVE_EVERY = [\d.]+", "SAVE_EVERY = 0.0"),
     ):
         text, count = re.subn(old, new, file.read_text())
@@ -80,18 +81,23 @@ def interrupted(clone: Path, how: signal.Signals, after: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(done: Done, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The outputs of the training that nobody disturbed."""
-    clone = long_training(done, tmp_path_factory.mktemp("whole") / "clone")
-    assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
-    return content(clone, OUTPUTS)
+def undisturbed(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, str]]:
+    """undisturbed(epochs): the outputs of the training that nobody disturbed."""
+
+    @cache
+    def train(epochs: int) -> dict[str, str]:
+        clone = long_training(done, tmp_path_factory.mktemp("undisturbed") / "clone", epochs)
+        assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
+        return content(clone, OUTPUTS)
+
+    return train
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "epochs"), [(3, 10), pytest.param(20, 60, marks=pytest.mark.slow)])
 def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
-    done: Done, whole: dict[str, str], tmp_path: Path, kills: int
+    done: Done, undisturbed: Callable[[int], dict[str, str]], tmp_path: Path, kills: int, epochs: int
 ) -> None:
-    clone, moments = long_training(done, tmp_path / "clone"), random.Random(1)
+    clone, moments = long_training(done, tmp_path / "clone", epochs), random.Random(1)
     steps, torn = [0], 0
     for _ in range(kills):
         interrupted(clone, signal.SIGKILL, moments.uniform(0, 0.15))
@@ -101,7 +107,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
     assert torn or kills < 20, "none was killed while it wrote a checkpoint"
     assert not (clone / "outputs/models" / RUN).exists(), "nothing half-done where others look"
     assert stages_run(run(clone, *TRAIN)) == [f"train@{RUN}"]
-    assert content(clone, OUTPUTS) == whole
+    assert content(clone, OUTPUTS) == undisturbed(epochs)
     assert not list((clone / ".checkpoints").glob("*")) and not list((clone / "outputs/models").glob(".*"))
     # What is done is not done again, and what was interrupted has no trace in what DVC knows.
     assert stages_run(run(clone, *TRAIN)) == []
@@ -110,11 +116,11 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
 def test_an_interruption_says_what_to_do_next(
-    done: Done, whole: dict[str, str], tmp_path: Path, how: signal.Signals
+    done: Done, undisturbed: Callable[[int], dict[str, str]], tmp_path: Path, how: signal.Signals
 ) -> None:
-    clone = long_training(done, tmp_path / "clone")
+    clone = long_training(done, tmp_path / "clone", 60)
     output = interrupted(clone, how, 0.1)
     assert output.count("interrupted: run the same command again to go on") == 1 and "Traceback" not in output
-    assert 0 < step(clone) < 44 * EPOCHS
+    assert 0 < step(clone) < 39 * 60
     run(clone, *TRAIN)
-    assert content(clone, OUTPUTS) == whole
+    assert content(clone, OUTPUTS) == undisturbed(60)
