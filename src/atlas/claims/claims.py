@@ -97,6 +97,6 @@ CLAIMS = (
               Evidence("style_leak", "context"))),
     Claim("A beta above 1 disentangles, and pays in distortion", "beta_vae", "vae", ("latent_dim", "likelihood"), (
               Evidence("mig", "higher"), Evidence("distortion", "context"), Evidence("active_units", "context"))),
-    Claim("Reparameterisation lowers the variance of the bound's gradient", "vae", "", (), (
+    Claim("Reparameterization lowers the variance of the bound's gradient", "vae", "", (), (
               Evidence("estimator_variance_ratio", "above", 1.0),)),
 )  # fmt: skip

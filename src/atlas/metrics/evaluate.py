@@ -120,7 +120,7 @@ class _Evaluation:
             idx = self.indices(self.settings.gradient_images)
             draws = max(2, samples)
             reparameterized, score = gradient_variances(model, observed[idx], labels[idx], draws, generator)
-            metrics |= mean_interval("reparameterised_variance", reparameterized)
+            metrics |= mean_interval("reparameterized_variance", reparameterized)
             metrics |= mean_interval("score_variance", score)
             metrics |= ratio_interval("estimator_variance_ratio", score, reparameterized)
         return metrics

@@ -35,7 +35,7 @@ _ALL = (
             "between test images (Burda et al. 2016, section 5.1)", 0),
     Metric("grey_nelbo", "grey cross-entropy", "nats/image", "lower", "the -ELBO with grey values as they are, of "
             "models trained so: a cross-entropy and no likelihood, not comparable to the -ELBO", 2),
-    Metric("reparameterised_variance", "gradient variance", "nats^2", "lower", "variance, from draw to draw, of the "
+    Metric("reparameterized_variance", "gradient variance", "nats^2", "lower", "variance, from draw to draw, of the "
             "reparameterized estimate of the bound's gradient by the posterior's mean and log-variance, at the trained "
             "model; the mean over dimensions (Kingma and Welling 2014, section 2.4)", 3),
     Metric("score_variance", "score function's", "nats^2", "lower", "the same of the score-function estimate "

@@ -30,7 +30,7 @@ LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
 BLUE, RED = "#4477AA", "#CC3311"
 ESTIMATORS = (
-    ("reparameterised_variance", "reparameterised", BLUE, "o"),
+    ("reparameterized_variance", "reparameterized", BLUE, "o"),
     ("score_variance", "score function", RED, "s"),
 )
 INTERVAL = ("_low", "_high")
