@@ -21,7 +21,7 @@ def train_run(key: str) -> None:
     from atlas.core import settings as settings_file
     from atlas.core.datasets import Dataset
     from atlas.core.device import device_config
-    from atlas.core.history import discriminator_won_since, write_history
+    from atlas.core.history import troubles, write_history
     from atlas.core.model import build, find_model, save_model
     from atlas.training.checkpoint import Checkpoints, fingerprint
     from atlas.training.distributed import init_process_group, rank, wrap_ddp
@@ -46,8 +46,8 @@ def train_run(key: str) -> None:
     init_process_group(config, run.train.batch_size)
     wrap_ddp(model, groups, run.seed)
     main_process = rank() == 0
-    parts = (vars(run), settings.snapshots, str(config))
-    checkpoints = Checkpoints(run.key, fingerprint(*parts, files=sorted(data.glob("*.npy"))), writes=main_process)
+    mark = fingerprint(vars(run), settings.snapshots, files=sorted(data.glob("*.npy")))
+    checkpoints = Checkpoints(run.key, mark, str(config), writes=main_process)
     started = time.perf_counter()
     with Progress(run.key, silent=not main_process) as progress:
         result = train(model, groups, run, settings.snapshots, training, validation, config, checkpoints, progress.show)
@@ -80,10 +80,8 @@ def train_run(key: str) -> None:
     checkpoints.clear()
     last = {name: value for name, value in result.history[-1].items() if isinstance(value, float)}
     print(f"{run.key}: {steps} steps in {seconds:.0f} s on {config}; validation {format_terms(last)}")
-    if since := discriminator_won_since(result.history):
-        print(
-            f"{run.key}: the discriminator dominates since epoch {since}: the generator learns next to nothing any more"
-        )
+    for trouble in troubles(result.history):
+        print(f"{run.key}: {trouble}")
 
 
 if __name__ == "__main__":

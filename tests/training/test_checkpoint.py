@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from atlas.core.files import AtlasError
 from atlas.training.checkpoint import Checkpoints, fingerprint
 from atlas.training.snapshots import Snapshot
 
@@ -83,21 +86,100 @@ def test_a_checkpoint_that_would_run_code_is_not_read(home: Path, capsys: pytest
     assert "training begins anew" in capsys.readouterr().out
 
 
-def test_the_fingerprint_covers_settings_machine_and_data(tmp_path: Path) -> None:
+def test_the_fingerprint_covers_settings_and_data(tmp_path: Path) -> None:
     data = tmp_path / "images.npy"
     data.write_bytes(b"one")
-    mark = fingerprint({"seed": 1}, "CPU", files=[data])
-    assert mark == fingerprint({"seed": 1}, "CPU", files=[data])
-    assert mark != fingerprint({"seed": 2}, "CPU", files=[data])
-    assert mark != fingerprint({"seed": 1}, "GPU", files=[data])
+    mark = fingerprint({"seed": 1}, files=[data])
+    assert mark == fingerprint({"seed": 1}, files=[data])
+    assert mark != fingerprint({"seed": 2}, files=[data])
     data.write_bytes(b"two")
-    assert mark != fingerprint({"seed": 1}, "CPU", files=[data])
+    assert mark != fingerprint({"seed": 1}, files=[data])
 
 
-def test_clearing_removes_the_runs_own_checkpoints_only(home: Path) -> None:
+def _folders(home: Path) -> list[str]:
+    return sorted(path.name for path in (home / ".checkpoints").iterdir() if path.is_dir())
+
+
+def test_clearing_removes_this_training_only(home: Path) -> None:
     for run, mark in (("vae_2", "old"), ("vae_2", "new"), ("vae", "x"), ("vae_22", "x")):
         Checkpoints(run, mark).save({"step": 1})
     Checkpoints("vae_2", "new").clear()
-    assert sorted(folder.name for folder in (home / ".checkpoints").iterdir()) == ["vae-x", "vae_22-x"]
+    assert _folders(home) == ["vae-x", "vae_2-old", "vae_22-x"]
     Checkpoints("vae", "x", writes=False).clear()
-    assert (home / ".checkpoints" / "vae-x").exists(), "only the first of several processes removes anything"
+    assert "vae-x" in _folders(home), "only the first of several processes removes anything"
+
+
+def test_trainings_of_the_same_run_do_not_disturb_each_other(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = Checkpoints("run", "mark")
+    first.save({"step": 1})
+    second = Checkpoints("run", "mark")
+    assert "another process trains it" in capsys.readouterr().out
+    assert second.folder != first.folder and second.load(CPU, []) is None
+    second.save({"step": 2})
+    other = Checkpoints("run", "other settings")
+    other.clear()
+    second.clear()
+    state = first.load(CPU, [])
+    assert state is not None and state["step"] == 1
+    first.clear()
+    assert not list((home / ".checkpoints").iterdir())
+
+
+def test_a_lock_ends_with_its_process(home: Path) -> None:
+    code = "from atlas.training.checkpoint import Checkpoints; import os; c = Checkpoints('run', 'mark'); "
+    code += "c.save({'step': 7}); print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, env=_environment()) as process:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        assert Checkpoints("run", "mark").folder.name == "run-mark-2"
+        process.kill()
+    state = Checkpoints("run", "mark").load(CPU, [])
+    assert state is not None and state["step"] == 7
+
+
+def test_the_newest_of_a_runs_checkpoints_is_resumed(home: Path) -> None:
+    first, second = Checkpoints("run", "mark"), Checkpoints("run", "mark")
+    first.save({"step": 1})
+    second.save({"step": 2})
+    os.utime(first.folder / "state.pt", (0, 0))
+    for checkpoints in (first, second):
+        assert checkpoints.lock
+        checkpoints.lock.close()
+    assert Checkpoints("run", "mark").folder == second.folder
+
+
+def test_old_folders_are_swept_unless_a_process_holds_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Checkpoints("held", "x")
+    for checkpoints in (held, Checkpoints("left", "x"), Checkpoints("young", "x")):
+        checkpoints.save({"step": 1})
+    del checkpoints  # it would hold the last one
+    for name in ("held-x", "left-x"):
+        os.utime(home / ".checkpoints" / name, (0, 0))
+    Checkpoints("run", "mark")
+    assert _folders(home) == ["held-x", "young-x"]
+    monkeypatch.setenv("ATLAS_CHECKPOINT_DAYS", "0")
+    Checkpoints("run", "mark")
+    assert _folders(home) == ["held-x"]
+    monkeypatch.setenv("ATLAS_CHECKPOINT_DAYS", "soon")
+    with pytest.raises(AtlasError, match="ATLAS_CHECKPOINT_DAYS: found 'soon'; allowed: a number of days"):
+        Checkpoints("run", "mark")
+
+
+def test_another_machine_resumes_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Checkpoints("run", "mark", "CPU, 2 threads").save({"step": 5})
+    state = Checkpoints("run", "mark", "CPU, 1 threads").load(CPU, [])
+    assert state is not None and state["step"] == 5
+    output = capsys.readouterr().out
+    assert output == (
+        "run: resumes on CPU, 1 threads what began on CPU, 2 threads: of the same quality, with other last digits\n"
+    )
+
+
+def test_a_checkpoint_that_is_not_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Checkpoints("run", "old").folder
+    Checkpoints("run", "old").save({"step": 5})
+    assert Checkpoints("run", "new").load(CPU, []) is None
+    assert capsys.readouterr().out == f"run: not resumed, since settings, data or code differ: {folder}\n"
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}

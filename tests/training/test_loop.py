@@ -135,7 +135,7 @@ def _train(
     model = make(name, seed=run.seed, latent_dim=3, dropout=0.2)
     groups = make_optimizers(model, **optimization(name, **changes))
     torch.manual_seed(run.seed)
-    checkpoints = Checkpoints(run.key, fingerprint(vars(run), str(cpu), files=[]))
+    checkpoints = Checkpoints(run.key, fingerprint(vars(run), files=[]))
     return model, train(model, groups, run, SNAPSHOTS, noise(43), noise(15, seed=1), cpu, checkpoints, report)
 
 

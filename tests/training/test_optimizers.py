@@ -14,7 +14,7 @@ from atlas.core.datasets import to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
 from atlas.core.model import Losses, Model
-from atlas.training.loop import log_adversarial, train_step
+from atlas.training.loop import log_troubles, train_step
 from atlas.training.optimizers import ParamGroup, cosine_schedule, make_optimizers
 
 
@@ -25,7 +25,7 @@ def _batch(noise: Noise) -> tuple[Tensor, Tensor]:
 
 def _step(model: Model, groups: list[ParamGroup], batch: tuple[Tensor, Tensor], step: int, cpu: DeviceConfig) -> Losses:
     losses = train_step(model, groups, *batch, step, cpu)
-    log_adversarial(losses, groups, step)
+    log_troubles(losses, groups, step, torch.zeros(()))
     return losses
 
 

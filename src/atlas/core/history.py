@@ -1,4 +1,4 @@
-"""History of a training: epoch means of every term as a CSV file; discriminator dominance. Needs no PyTorch."""
+"""History of a training: epoch means of every term as a CSV file; what went wrong in it. Needs no PyTorch."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,17 @@ DOMINANCE = "discriminator_won"
 DOMINANCE_LOSS = 0.1
 """It is where its loss lies below this, in nats per image: chance is 0.69, and 0.1 is 90 % sure of the right answer.
 The generator's gradient then nearly vanishes (Goodfellow et al. 2014, section 3)."""
-DOMINANCE_SHARE = 0.9
-"""Share of an epoch's steps from which on the generator learns next to nothing."""
+EXPLOSION = "loss_exploded"
+"""Column of the history: share of an epoch's steps in which a loss was far above that of the first step."""
+EXPLOSION_FACTOR = 10.0
+"""It is where the loss of an autoencoder or encoder lies above the first step's by this factor."""
+TROUBLE_SHARE = 0.9
+"""Share of an epoch's steps from which on the epoch counts as lost."""
+TROUBLES = {
+    DOMINANCE: "the discriminator dominates: the generator learns next to nothing",
+    EXPLOSION: f"the loss has exploded: it is more than {EXPLOSION_FACTOR:.0f} times that of the first step",
+}
+"""What is said of each column if it is above `TROUBLE_SHARE` to the end."""
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
@@ -36,16 +45,28 @@ def read_history(path: Path, stage: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def discriminator_won_since(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """Discriminator dominance: the epoch since which the generator learns next to nothing, or None.
+def trouble_since(history: Sequence[Mapping[str, Any]], column: str) -> int | None:
+    """Discriminator dominance or exploded loss: the epoch since which it lasts to the end, or None.
 
     Args:
-        history: the rows of a training's history, in order, with `epoch`, `split` and, of GANs, `DOMINANCE`.
+        history: the rows of a training's history, in order, with `epoch`, `split` and perhaps `column`.
+        column: `DOMINANCE` or `EXPLOSION`.
     """
     since = None
     for row in history:
         if row["split"] != "train":
             continue
-        won = row.get(DOMINANCE) not in (None, "") and float(row[DOMINANCE]) >= DOMINANCE_SHARE
-        since = (since or int(row["epoch"])) if won else None
+        trouble = row.get(column) not in (None, "") and float(row[column]) >= TROUBLE_SHARE
+        since = (since or int(row["epoch"])) if trouble else None
     return since
+
+
+def troubles(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each trouble that lasts to the end of a history."""
+    since = {text: trouble_since(history, column) for column, text in TROUBLES.items()}
+    return [f"{text} (since epoch {epoch})" for text, epoch in since.items() if epoch]
+
+
+def discriminator_won_since(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """Discriminator dominance: see `trouble_since`."""
+    return trouble_since(history, DOMINANCE)

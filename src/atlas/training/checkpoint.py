@@ -1,14 +1,16 @@
 """Checkpoints, from which an interrupted training resumes: outside DVC's outputs, which DVC deletes before each run."""
 
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -20,11 +22,15 @@ DIGEST = 32
 """Bytes of the SHA-256 before the content of each file kept: a damaged one is noticed, not resumed from."""
 
 
+SWEEP_DAYS = 7.0
+"""Days after which a checkpoint that no process uses is removed, unless ATLAS_CHECKPOINT_DAYS says otherwise."""
+
+
 def fingerprint(*parts: Any, files: list[Path]) -> str:
     """Return a short hash of everything that a training depends on: a checkpoint of anything else is never resumed.
 
     Besides `parts` (plain values) and the contents of `files`, it covers the atlas modules loaded so far and torch's
-    version.
+    version. The machine is left out: another device or number of threads changes last digits, not the quality.
     """
     digest = hashlib.sha256(json.dumps([*parts, torch.__version__], sort_keys=True, default=str).encode())
     sources = sorted(
@@ -38,21 +44,47 @@ def fingerprint(*parts: Any, files: list[Path]) -> str:
 
 
 class Checkpoints:
-    """One run's folder of the last checkpoint and the snapshots so far."""
+    """One run's folder of the last checkpoint and the snapshots so far, locked while this process lives.
 
-    def __init__(self, run: str, mark: str, writes: bool = True) -> None:
-        """`writes`: of several processes that train one model, only the first keeps and removes anything."""
-        self.writes = writes
+    Another process that trains the very same run gets a folder of its own. Folders that no process holds are kept, for
+    the day their settings come back, until they are `SWEEP_DAYS` old.
+    """
+
+    def __init__(self, run: str, mark: str, machine: str = "", writes: bool = True) -> None:
+        """Lock a folder.
+
+        Args:
+            mark: fingerprint of the training.
+            machine: device, threads and precision in words, to be told of if a checkpoint was begun on another.
+            writes: of several processes that train one model, only the first writes and removes anything.
+
+        Raises:
+            AtlasError: if ATLAS_CHECKPOINT_DAYS is not a number of days.
+        """
+        self.run, self.machine, self.writes = run, machine, writes
         # DVC_ROOT is the main repository also in the copies that DVC's queue makes: a requeued run finds its folder.
-        root = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
-        self.folder = root / f"{run}-{mark}"
-        self.stale = [folder for folder in root.glob(f"{run}-*") if folder != self.folder]
+        self.root = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
+        self.folder = self.root / f"{run}-{mark}"
+        self.lock: TextIO | None = None
+        if not writes:
+            return
+        self._sweep()
+        # A killed process's checkpoint may lie in any of its folders: the newest is the one to resume from.
+        states = sorted(self.root.glob(f"{self.folder.name}*/state.pt"), key=_modified, reverse=True)
+        spares = [self.folder.with_name(f"{self.folder.name}-{number}") for number in range(2, 100)]
+        folders = dict.fromkeys([*(state.parent for state in states), self.folder, *spares])
+        self.folder, self.lock = next((folder, lock) for folder in folders if (lock := _try_lock(folder)))
+        if self.folder in spares and not (self.folder / "state.pt").exists():
+            print(f"{run}: another process trains it with the same settings; this one trains beside it", flush=True)
+        unused = [path.parent for path in self.root.glob(f"{run}-*/state.pt") if mark not in path.parent.name]
+        if unused:
+            print(f"{run}: not resumed, since settings, data or code differ: {', '.join(map(str, unused))}", flush=True)
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this state in place of the last one, whole or not at all."""
         # Into memory first: where the disk is full, torch's own writer fails with an error that says nothing.
         content = io.BytesIO()
-        torch.save(state, content)
+        torch.save({**state, "machine": self.machine}, content)
         self._keep("state.pt", content)
 
     def load(self, device: torch.device, snapshot_steps: Sequence[int]) -> dict[str, Any] | None:
@@ -70,6 +102,12 @@ class Checkpoints:
             for step in snapshot_steps:
                 if step <= state["step"]:
                     self.load_snapshot(step)
+            if state["machine"] != self.machine:
+                print(
+                    f"{self.run}: resumes on {self.machine} what began on {state['machine']}: of the same quality, "
+                    "with other last digits",
+                    flush=True,
+                )
             return state
         except Exception as error:
             reason = str(error).splitlines()[0] if isinstance(error, AtlasError | ValueError) else type(error).__name__
@@ -99,9 +137,22 @@ class Checkpoints:
         return Snapshot(*(np.load(content, allow_pickle=False) for _ in Snapshot._fields))
 
     def clear(self) -> None:
-        """Remove what is no longer needed: this run's folder, and those of the same run with other settings."""
-        for folder in [self.folder, *self.stale] if self.writes else []:
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove this training's folder, which is no longer needed, and unlock it."""
+        if self.lock:
+            _remove(self.folder)
+            self.lock.close()
+            self.lock = None
+
+    def _sweep(self) -> None:
+        days = os.environ.get("ATLAS_CHECKPOINT_DAYS", str(SWEEP_DAYS))
+        try:
+            oldest = time.time() - 86400 * float(days)
+        except ValueError:
+            raise AtlasError(f"ATLAS_CHECKPOINT_DAYS: found '{days}'; allowed: a number of days") from None
+        for folder in self.root.glob("*-*/"):
+            if _modified(folder) < oldest and (lock := _try_lock(folder)):
+                _remove(folder)
+                lock.close()
 
     def _keep(self, name: str, content: io.BytesIO) -> None:
         if not self.writes:
@@ -124,3 +175,31 @@ class Checkpoints:
 
 def _snapshot_file(step: int) -> str:
     return f"snapshot_{step:08d}"
+
+
+def _try_lock(folder: Path) -> TextIO | None:
+    """Lock a folder for as long as the returned file is open and this process lives; None if another one holds it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f"{folder.name}.lock")
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+        # Between opening and locking, its last owner may have removed the file that is now locked.
+        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return file
+        file.close()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that this process has locked, and its lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+
+
+def _modified(path: Path) -> float:
+    # It may be gone: its process has finished.
+    return path.stat().st_mtime if path.exists() else 0.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
-from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, Row
+from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, EXPLOSION, EXPLOSION_FACTOR, Row, troubles
 from atlas.core.model import Losses, Model
 from atlas.core.schema import SnapshotSettings
 from atlas.core.settings import Run
@@ -63,11 +63,19 @@ def train_step(
     return losses
 
 
-def log_adversarial(losses: Losses, groups: list[ParamGroup], step: int) -> None:
-    """Add to the terms the share of steps in which the discriminator dominates and in which each gate is shut."""
-    if losses.discriminator is None:
-        return
-    losses.terms[DOMINANCE] = (losses.discriminator < DOMINANCE_LOSS).float()
+def log_troubles(losses: Losses, groups: list[ParamGroup], step: int, first_loss: Tensor) -> None:
+    """Add to the terms whether the discriminator dominates, the loss has exploded, and each gate is shut.
+
+    Args:
+        first_loss: of the first step, a scalar that is filled in step 0.
+    """
+    loss = losses.groups.get("encoder") if losses.discriminator is not None else sum(losses.groups.values())
+    if isinstance(loss, Tensor):
+        if step == 0:
+            first_loss.copy_(loss)
+        losses.terms[EXPLOSION] = (loss > EXPLOSION_FACTOR * first_loss.abs()).float()
+    if losses.discriminator is not None:
+        losses.terms[DOMINANCE] = (losses.discriminator < DOMINANCE_LOSS).float()
     for group in groups:
         paused = group.is_paused(losses.discriminator)
         if paused is not None and group.updates_at(step):
@@ -96,7 +104,7 @@ def train(
 
     def act(images: Tensor, labels: Tensor, step: int) -> Losses:
         losses = train_step(model, groups, images, labels, step, config)
-        log_adversarial(losses, groups, step)
+        log_troubles(losses, groups, step, state.first_loss)
         return losses
 
     step_fn = make_step_fn(act, groups, training, config)
@@ -105,7 +113,7 @@ def train(
     total = steps_per_epoch * epochs
     recorder = SnapshotRecorder(model, run.train.frame_grid, validation, snapshot_settings, run.seed)
     snapshots_at = snapshot_steps(total, run.train.frames, steps_per_epoch, snapshot_settings.epochs)
-    state = _TrainingState(model, groups, RunningMean(config.device))
+    state = _TrainingState(model, groups, RunningMean(config.device), torch.zeros((), device=config.device))
     finite = FiniteCheck()
     with main_process_first():
         saved = checkpoints.load(config.device, snapshots_at)
@@ -130,7 +138,7 @@ def train(
             last_of_epoch = position + 1 == steps_per_epoch
             if state.step % CHECK_EVERY == 0 or last_of_epoch:
                 finite.raise_if_broken(kept)
-                report(state.step, total, epoch + 1, state.means.compute())
+                report(state.step, total, epoch + 1, state.epoch_means())
             if state.step in snapshots_at:
                 checkpoints.save_snapshot(state.step, recorder.record())
             if not last_of_epoch and time.monotonic() - last_save > SAVE_EVERY:
@@ -138,6 +146,8 @@ def train(
                 checkpoints.save(state.state_dict())
                 last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
         state.end_epoch(epoch + 1, validate(model, validation, batch_size, config), kept)
+        for trouble in troubles(state.history) if rank() == 0 and epoch + 1 < epochs else []:
+            print(f"{run.key}: {trouble}", flush=True)
         if epoch + 1 < epochs and time.monotonic() - last_save > SAVE_EVERY:
             checkpoints.save(state.state_dict())
             last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
@@ -175,13 +185,19 @@ class _TrainingState:
     model: Model
     groups: list[ParamGroup]
     means: RunningMean
+    first_loss: Tensor
     step: int = 0
     history: list[Row] = field(default_factory=list)
+
+    def epoch_means(self) -> dict[str, float]:
+        """Return the epoch's means so far; of an explosion only if there is one."""
+        means = self.means.compute()
+        return {name: value for name, value in means.items() if value or name != EXPLOSION}
 
     def end_epoch(self, epoch: int, validation: dict[str, float], kept: str) -> None:
         """Add the epoch's means to the history; of the validation, whose terms show the last step's effect first."""
         where = {"epoch": epoch, "step": self.step}
-        self.history.append({**where, "split": "train", **self.means.compute()})
+        self.history.append({**where, "split": "train", **self.epoch_means()})
         check_finite(validation, f"in the validation after step {self.step}", kept)
         self.history.append({**where, "split": "validation", **validation})
         self.means = RunningMean(self.means.device)
@@ -194,6 +210,7 @@ class _TrainingState:
             "model": self.model.state_dict(),
             "optimizers": {group.name: group.optimizer.state_dict() for group in self.groups},
             "means": self.means.state_dict(),
+            "first_loss": self.first_loss,
             "generators": [torch.get_rng_state(), *cuda],
         }
 
@@ -201,9 +218,12 @@ class _TrainingState:
         self.step, self.history = state["step"], state["history"]
         self.model.load_state_dict(state["model"])
         for group in self.groups:
-            group.optimizer.load_state_dict(state["optimizers"][group.name])
+            # Its options are those of this device, its learning rate is set before every step.
+            options = group.optimizer.state_dict()["param_groups"]
+            group.optimizer.load_state_dict({**state["optimizers"][group.name], "param_groups": options})
         self.means.load_state_dict(state["means"])
+        self.first_loss.copy_(state["first_loss"])
         host, *cuda = [generator.cpu() for generator in state["generators"]]
         torch.set_rng_state(host)
-        if cuda:
+        if len(cuda) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(cuda)
