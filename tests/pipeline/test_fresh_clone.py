@@ -116,3 +116,12 @@ def test_a_mistake_is_one_clear_line(clone: Path, command: list[str], words: str
         run(clone, *command)
     assert words in str(refusal.value)
     assert "Traceback" not in str(refusal.value)
+
+
+def test_a_clone_of_git_for_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    """DVC hashes files as they lie on the disk: other line ends would make every stage stale."""
+    origin = toy.last_commit(tmp_path / "origin")
+    toy.commit(origin, "now")
+    toy.run(tmp_path, "git", "-c", "core.autocrlf=true", "clone", "-q", str(origin), "clone")
+    for file in ("params.yaml", "dvc.yaml", "src/train.py", "src/atlas/gallery/static/gallery.js"):
+        assert (tmp_path / "clone" / file).read_bytes() == (ROOT / file).read_bytes(), file

@@ -306,3 +306,16 @@ def test_a_mistake_is_one_clear_line(words: tuple[str, str], line: str) -> None:
     with pytest.raises(toy.Failed, match=re.escape(line)) as refusal:
         run(toy.ROOT, "python", SCRIPT, "sweep", *words, variables={"PYTHONPATH": "src"})
     assert "Traceback" not in str(refusal.value)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("pipeline")
+def test_parallel_experiments_leave_each_others_training_alone(queue_clone: Path) -> None:
+    """Short trainings of a run end while a long one is at work, and must not take its checkpoints away."""
+    clone = queue_clone
+    run(clone, "git", "config", "user.name", "a")
+    run(clone, "git", "config", "user.email", "a@b.example")
+    for epochs in (120, 2, 3):
+        run(clone, "dvc", "exp", "run", "--queue", "-S", f"+runs.{RUN}.epochs={epochs}", f"train@{RUN}")
+    run(clone, "dvc", "queue", "start", "-j", "2")
+    assert wait_for_queue(clone).count("Success") == 3
