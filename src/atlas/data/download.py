@@ -8,9 +8,7 @@ fixed fifth of its images is the test split.
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
@@ -32,29 +30,12 @@ Uint8 = NDArray[np.uint8]
 SPLIT_SEED = 0
 TIMEOUT = 60.0
 """Seconds without a byte after which a download fails; torchvision itself would wait for ever."""
-NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, SSLError)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Decoded images, uint8 [N, C, H, W], and labels, uint8 [N], before the validation split is cut."""
-
-    train_images: Uint8
-    train_labels: Uint8
-    test_images: Uint8
-    test_labels: Uint8
-    classes: list[str]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Origin of a data set."""
-
-    num_train: int
-    """Official training images, known before anything is fetched."""
-    read: Callable[[Path, Path | None], Decoded]
-    """(empty working folder, mirror) -> the decoded dataset."""
-    online: bool = True
+Part = tuple[Uint8, Uint8]
+"""Images [N, C, H, W] and labels [N]."""
+Decoded = tuple[Part, Part, list[str]]
+"""Official training images (before the validation split is cut), test images and class names."""
 
 
 def download(name: str, validation: int, folder: Path, mirror: Path | None) -> str:
@@ -73,11 +54,11 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
         AtlasError: on an unknown name, an impossible `validation`, a mirror's file that is missing or not the official
             one, hosts that cannot be reached, a download with the wrong checksum, or a folder that cannot be written.
     """
-    source = SOURCES[require_known("dataset", name, SOURCES)]
-    if not 1 <= validation < source.num_train:
+    num_train, read = SOURCES[require_known("dataset", name, SOURCES)]
+    if not 1 <= validation < num_train:
         raise AtlasError(
-            f"datasets.{name}.validation: found {validation}; allowed: 1 to {source.num_train - 1}, "
-            f"cut from the {source.num_train} training images"
+            f"datasets.{name}.validation: found {validation}; allowed: 1 to {num_train - 1}, "
+            f"cut from the {num_train} training images"
         )
     if mirror is not None and not mirror.is_dir():
         raise AtlasError(
@@ -87,9 +68,24 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
     with atomic_dir(folder) as tmp:
         # Inside: atomic_dir has made the parent folder, and next time clears away what a killed download left here.
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part", dir=folder.parent) as work:
-            decoded = source.read(Path(work), mirror)
-        _write(tmp, name, decoded, validation)
-    if not source.online:
+            train, test, classes = read(Path(work), mirror)
+        held_out = stratified(train[1], validation)
+        splits = {
+            "train": [array[~held_out] for array in train],
+            "validation": [array[held_out] for array in train],
+            "test": test,
+        }
+        for split, arrays in splits.items():
+            for part, array in zip(("images", "labels"), arrays, strict=True):
+                np.save(tmp / f"{split}_{part}.npy", np.ascontiguousarray(array))
+        description = {
+            "name": name,
+            "shape": list(test[0].shape[1:]),
+            "classes": classes,
+            "counts": {split: len(labels) for split, (_, labels) in splits.items()},
+        }
+        write_json(tmp / "dataset.json", description)
+    if read is _digits:
         return "scikit-learn"
     return f"the mirror {mirror}" if mirror else "the official hosts"
 
@@ -106,35 +102,9 @@ def stratified(labels: Uint8, count: int, seed: int = SPLIT_SEED) -> NDArray[np.
     return chosen
 
 
-def _write(folder: Path, name: str, decoded: Decoded, validation: int) -> None:
-    held_out = stratified(decoded.train_labels, validation)
-    splits = {
-        "train": (decoded.train_images[~held_out], decoded.train_labels[~held_out]),
-        "validation": (decoded.train_images[held_out], decoded.train_labels[held_out]),
-        "test": (decoded.test_images, decoded.test_labels),
-    }
-    for split, (images, labels) in splits.items():
-        np.save(folder / f"{split}_images.npy", np.ascontiguousarray(images))
-        np.save(folder / f"{split}_labels.npy", np.ascontiguousarray(labels))
-    description = {
-        "name": name,
-        "shape": list(decoded.test_images.shape[1:]),
-        "classes": decoded.classes,
-        "counts": {split: len(labels) for split, (_, labels) in splits.items()},
-    }
-    write_json(folder / "dataset.json", description)
-
-
 def _mnist(work: Path, mirror: Path | None) -> Decoded:
     files = [(f"MNIST/raw/{file}", md5) for file, md5 in MNIST.resources]
-    train, test = _load_verified(MNIST, files, work, mirror)
-    return Decoded(
-        train_images=train.data.numpy()[:, None],
-        train_labels=train.targets.numpy().astype(np.uint8),
-        test_images=test.data.numpy()[:, None],
-        test_labels=test.targets.numpy().astype(np.uint8),
-        classes=[str(digit) for digit in range(10)],
-    )
+    return _load_verified(MNIST, files, work, mirror)
 
 
 def _cifar10(work: Path, mirror: Path | None) -> Decoded:
@@ -143,23 +113,16 @@ def _cifar10(work: Path, mirror: Path | None) -> Decoded:
     archive = (CIFAR10.filename, CIFAR10.tgz_md5)
     if mirror is None or ((mirror / archive[0]).is_file() and not all((mirror / file).is_file() for file, _ in files)):
         files = [archive]
-    train, test = _load_verified(CIFAR10, files, work, mirror)
-    return Decoded(
-        train_images=train.data.transpose(0, 3, 1, 2),
-        train_labels=np.array(train.targets, dtype=np.uint8),
-        test_images=test.data.transpose(0, 3, 1, 2),
-        test_labels=np.array(test.targets, dtype=np.uint8),
-        classes=list(train.classes),
-    )
+    return _load_verified(CIFAR10, files, work, mirror)
 
 
-def _digits(work: Path, mirror: Path | None) -> Decoded:
+def _digits(_work: Path, _mirror: Path | None) -> Decoded:
     """Read scikit-learn's 8x8 digits, made to look like MNIST's: 20x20, centered on 28x28, with sharp strokes."""
     digits = load_digits()
     images = np.stack([_enlarge(image) for image in digits.images])[:, None]
     labels = digits.target.astype(np.uint8)
     test = stratified(labels, len(labels) // 5)
-    return Decoded(images[~test], labels[~test], images[test], labels[test], [str(name) for name in range(10)])
+    return (images[~test], labels[~test]), (images[test], labels[test]), [str(name) for name in digits.target_names]
 
 
 def _enlarge(digit: NDArray[np.float64]) -> Uint8:
@@ -170,15 +133,17 @@ def _enlarge(digit: NDArray[np.float64]) -> Uint8:
     return np.clip(np.round(1.5 * (large - 127.5) + 127.5), 0, 255).astype(np.uint8)
 
 
-def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> tuple[Any, Any]:
-    """Return torchvision's (train, test) datasets, made of `files`: (path below torchvision's root, MD5)."""
+def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> Decoded:
+    """Load torchvision's dataset of that class, made of `files`: (path below torchvision's root, MD5)."""
     if mirror is not None:
         for file, md5 in files:
             _copy(mirror / file, work / file, md5)
+    timeout = socket.getdefaulttimeout()
+    # torchvision has no parameter for it.
+    socket.setdefaulttimeout(TIMEOUT)
     try:
-        with _socket_timeout():
-            return kind(work, train=True, download=True), kind(work, train=False, download=True)
-    except (RuntimeError, *NETWORK_ERRORS) as error:
+        train, test = (kind(work, train=train, download=True) for train in (True, False))
+    except (RuntimeError, URLError, HTTPException, ConnectionError, TimeoutError, SSLError) as error:
         # torchvision leaves what it got: a file there that is not the official one says what went wrong.
         for file, md5 in files:
             if (work / file).is_file() and (actual := calculate_md5(work / file)) != md5:
@@ -191,6 +156,15 @@ def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: 
             "out as torchvision's root, or try the dataset that needs no network: `make repro RUNS=digits_cvae_2` "
             f"({' '.join(str(error).split())})"
         ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    # MNIST's first class is "0 - zero" there, and its images have no axis of channels.
+    return _part(train), _part(test), [name.partition(" - ")[0] for name in train.classes]
+
+
+def _part(split: Any) -> Part:
+    images = np.asarray(split.data)
+    return images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2), np.asarray(split.targets, dtype=np.uint8)
 
 
 def _copy(source: Path, target: Path, md5: str) -> None:
@@ -211,19 +185,10 @@ def _copy(source: Path, target: Path, md5: str) -> None:
         )
 
 
-@contextmanager
-def _socket_timeout() -> Iterator[None]:
-    """Set the sockets' timeout in the block: torchvision has no parameter for it."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-SOURCES = {
-    "mnist": Source(60_000, _mnist),
-    "cifar10": Source(50_000, _cifar10),
-    "digits": Source(1_797 - 1_797 // 5, _digits, online=False),
+SOURCES: dict[str, tuple[int, Callable[[Path, Path | None], Decoded]]] = {
+    "mnist": (60_000, _mnist),
+    "cifar10": (50_000, _cifar10),
+    "digits": (1_797 - 1_797 // 5, _digits),
 }
+"""Of each data set, the number of official training images, known before anything is fetched, and what reads it:
+(empty working folder, mirror) -> the decoded data set."""
