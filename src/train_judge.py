@@ -62,8 +62,8 @@ def train_judge(name: str) -> None:
     # The test images are classified once, here, to say how good the judge is; nothing is chosen by them.
     for part in ("validation", "test"):
         split = dataset.split(part, config.device)
-        labels = torch.cat([classify(judge, to_unit(images))[1] for images in split.images.split(1000)])
-        report[f"{part}_accuracy"] = (labels == split.labels).double().mean().item()
+        _, predicted = classify(judge, to_unit(split.images))
+        report[f"{part}_accuracy"] = (predicted == split.labels).double().mean().item()
         report[f"{part}_n"] = len(split)
     with atomic_dir(Path("outputs/judges") / name) as folder:
         save_weights(judge, folder / "weights.safetensors")

@@ -13,61 +13,14 @@ from atlas.metrics.registry import METRICS, SUFFIXES
 
 Table = Mapping[str, Mapping[str, float]]
 """{run: {metric: value}}."""
+TEMPLATE = Path(__file__).with_name("results.md")
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
-
-PAGE = """# Results
-
-The stage `compare` writes this page (`dvc repro compare`); its text is in `src/atlas/claims/tables.py`.
-
-All numbers are computed on the official test images. No training, stopping rule or choice of a setting has used them.
-An arrow says which direction is better; an empty cell means that the metric does not apply. Every metric is defined in
-[metrics/registry.py](../src/atlas/metrics/registry.py). All of them, with 95 % intervals and sample sizes, are in
-[table.csv](../results/table.csv).
-
-## Runs
-
-{runs}
-{conditions}
-
-- The Frechet distance uses the features of this project's own classifiers, so it is not comparable to published FID
-  scores. Its floor is the distance between training images and test images.
-- MNIST's -ELBO is computed on one fixed binarization of the test set. Only the runs with `likelihood: binarized` were
-  trained on binarized pixels.
-- A better bound does not mean better samples. Most of the bits of a photograph encode texture, so a model can reach a
-  good bound with samples that have realistic colors and grain but no objects.
-
-## Claims
-
-Common claims about these models, each tested on runs that differ only in the factor under test. The 95 % interval of a
-difference, between two runs or between a run and a limit, decides each metric. A claim holds if all of its metrics do,
-fails if one goes the other way, and is not shown if an interval contains zero. The rules are in
-[claims/verdicts.py](../src/atlas/claims/verdicts.py), intervals and reasons in
-[comparison.json](../results/comparison.json). The ImageNet kernel, in features of a network that this project did not
-train, is optional (`scripts/imagenet.py`) and decides nothing.
-
-{claims}
-Variance of the bound's gradient over draws for the same images, at the trained networks; the score function has no
-baseline:
-
-![Gradient variance by run, logarithmic: the reparameterized estimator far below the score function's]\
-(../results/pictures/estimator_variance.png)
-
--ELBO with and without an inverse autoregressive flow, on validation images, and the difference of the two:
-
-![-ELBO by epoch with and without a flow, and their difference](../results/pictures/flow_gain.png)
-
-## Other seeds
-
-From {min_seeds} seeds on, the verdicts above rest on the spread over seeds instead of the spread over images.
-
-{seeds}
-"""
 
 
 def results_page(results: Results, settings: Settings, claims: Sequence[Row], sweep: str = "") -> str:
     """Page of all results; sweep: the table of a sweep, in Markdown, where there is one."""
     own_seeds = {run: settings.run(run).seed for run in results.metrics}
-    page = PAGE.format(
+    page = TEMPLATE.read_text(encoding="utf-8").format(
         runs=runs_table(results.metrics),
         conditions=_conditions(results, settings),
         claims=claims_table(claims),
@@ -81,7 +34,9 @@ def runs_table(table: Table) -> str:
     """Table of the headline metrics, a row a run; what does not apply is empty."""
     names = [name for name in metric_names(table.values()) if METRICS[name].headline]
     header = ["run", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
-    return markdown_table(header, ([run, *(_number(name, row) for name in names)] for run, row in table.items()))
+    return markdown_table(
+        header, ([run, *(_number(name, row.get(name)) for name in names)] for run, row in table.items())
+    )
 
 
 def claims_table(claims: Iterable[Row]) -> str:
@@ -89,7 +44,7 @@ def claims_table(claims: Iterable[Row]) -> str:
     rows = []
     for claim in claims:
         numbers = [
-            f"{METRICS[name].title} {' / '.join(f'{value:.{METRICS[name].digits}f}' for value in values)}"
+            f"{METRICS[name].title} {' / '.join(_number(name, value) for value in values)}"
             for name, values in claim["values"].items()
         ]
         why = ", ".join(numbers) or claim["why"]
@@ -111,9 +66,8 @@ def seeds_table(
         cells = []
         for name in names:
             values = [row[name] for row in rows if name in row]
-            digits = METRICS[name].digits
-            std = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.{digits}f}{std}" if values else "")
+            std = f" ± {_number(name, statistics.stdev(values))}" if len(values) > 1 else ""
+            cells.append(_number(name, statistics.mean(values) if values else None) + std)
         lines.append([run, ", ".join(map(str, sorted([own_seeds[run], *seeds[run]]))), *cells])
     header = ["run", "seeds", *(METRICS[name].title for name in names)]
     return markdown_table(header, lines, left=2) + "\nMean and standard deviation over the seeds.\n"
@@ -160,5 +114,5 @@ def _conditions(results: Results, settings: Settings) -> str:
     )
 
 
-def _number(name: str, row: Mapping[str, float]) -> str:
-    return f"{row[name]:.{METRICS[name].digits}f}" if name in row else ""
+def _number(name: str, value: float | None) -> str:
+    return "" if value is None else f"{value:.{METRICS[name].digits}f}"

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import entr
 from torch import Tensor
 
 from atlas.metrics.bootstrap import bootstrap_counts, percentile_interval
@@ -47,8 +48,7 @@ def mutual_information(codes: Tensor, factors: Tensor, bins: int = BINS) -> tupl
     Raises:
         ValueError: if there are fewer images than 2 * bins, or not as many codes as factors.
     """
-    cells, sizes = _cells(codes, factors, bins)
-    return _information(cells, sizes, np.ones(len(codes)))
+    return _information(_cells(codes, factors, bins), bins, np.ones(len(codes)))
 
 
 def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100) -> tuple[float, float, float]:
@@ -64,13 +64,13 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100)
     """
     if codes.shape[1] < 2:
         raise ValueError(f"mutual information gap: needs codes of at least 2 dimensions; found {codes.shape[1]}")
-    cells, sizes = _cells(codes[:, codes.double().var(0) > ACTIVE], factors, BINS)
+    cells = _cells(codes, factors, BINS)
+    active = (codes.double().var(0) > ACTIVE).cpu().numpy()[:, None]
 
     def gap(counts: NDArray[np.floating]) -> float:
-        information, entropies = _information(cells, sizes, counts)
-        # Two dimensions that know nothing stand for those left out.
-        ranked = np.sort(np.concatenate([np.zeros((2, len(entropies))), information]), axis=0)
-        return float(((ranked[-1] - ranked[-2]) / entropies.clip(min=1e-9)).mean())
+        information, entropies = _information(cells, BINS, counts)
+        second, first = np.sort(active * information, axis=0)[-2:]
+        return float(((first - second) / entropies.clip(min=1e-9)).mean())
 
     value = gap(np.ones(len(codes)))
     resampled = np.array([gap(counts) for counts in bootstrap_counts(len(codes))[:resamples]])
@@ -78,37 +78,24 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100)
     return value, min(low, value), max(high, value)
 
 
-def _cells(codes: Tensor, factors: Tensor, bins: int) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
-    """Return the cell that each image falls into, of each dimension and factor, [N, d * F], and (d, F, bins)."""
+def _cells(codes: Tensor, factors: Tensor, bins: int) -> NDArray[np.int64]:
+    """Return the number of the cell that each image falls into, of each dimension and factor, [N, d, F]."""
     if len(codes) != len(factors) or len(codes) < 2 * bins:
         raise ValueError(f"information: needs at least {2 * bins} codes, as many factors; found {len(codes)}")
-    sizes = (codes.shape[1], factors.shape[1], bins)
     cells = _binned(codes, bins)[:, :, None] * bins + _binned(factors, bins)[:, None]
-    numbered = cells.flatten(1) + bins**2 * torch.arange(sizes[0] * sizes[1])
-    return numbered.numpy(), sizes
+    return (cells + bins**2 * torch.arange(cells[0].numel()).view_as(cells[0])).numpy()
 
 
-def _information(
-    cells: NDArray[np.int64], sizes: tuple[int, int, int], counts: NDArray[np.floating]
-) -> tuple[Array, Array]:
-    dimensions, num_factors, bins = sizes
-    if not dimensions:
-        return np.zeros((0, num_factors)), np.ones(num_factors)
-    pairs = dimensions * num_factors
+def _information(cells: NDArray[np.int64], bins: int, counts: NDArray[np.floating]) -> tuple[Array, Array]:
+    pairs = cells[0].size
     histogram = np.bincount(cells.ravel(), np.repeat(counts, pairs), pairs * bins**2)
-    joint = histogram.reshape(dimensions, num_factors, bins, bins) / counts.sum()
-    entropies = _entropy(joint.sum(2), (2,))
-    return _entropy(joint.sum(3), (2,)) + entropies - _entropy(joint, (2, 3)), entropies[0]
+    joint = histogram.reshape(*cells.shape[1:], bins, bins) / counts.sum()
+    entropies = entr(joint.sum(2)).sum(2)
+    return entr(joint.sum(3)).sum(2) + entropies - entr(joint).sum((2, 3)), entropies[0]
 
 
 def _binned(values: Tensor, bins: int) -> Tensor:
     """Return the bin of each value among those of its column, [N, K] int64 on the host; equal values share a bin."""
     columns = values.double().cpu().T.contiguous()
     inner = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1]
-    edges = torch.quantile(columns, inner, dim=1).T.contiguous() if len(columns) else columns
-    return torch.searchsorted(edges, columns, right=True).T
-
-
-def _entropy(shares: Array, axes: tuple[int, ...]) -> Array:
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return -(shares * logs).sum(axes)
+    return torch.searchsorted(torch.quantile(columns, inner, dim=1).T.contiguous(), columns, right=True).T

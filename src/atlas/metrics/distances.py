@@ -26,10 +26,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
         ValueError: if the two have not the same number of rows, or fewer than features: the covariance is then singular
             and the number means nothing.
     """
-    if len(real) != len(fake) or len(real) <= real.shape[1]:
-        raise ValueError(
-            f"needs equal numbers of images, more than the {real.shape[1]} features; found {len(real)} and {len(fake)}"
-        )
+    _check_counts(real, fake, real.shape[1] + 1, f"more than the {real.shape[1]} features")
     real, fake = real.double().cpu(), fake.double().cpu()
     means = (real.mean(0) - fake.mean(0)).square().sum()
     real_covariance, fake_covariance = real.T.cov(), fake.T.cov()
@@ -47,7 +44,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
         ValueError: if the two have not the same number of rows, or fewer than two.
     """
     once = np.ones((1, len(real)))
-    return float(_mmd(*_kernels(real, fake), once, once)[0])
+    return float(_mmd(real, fake, once, once)[0])
 
 
 def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
@@ -58,32 +55,26 @@ def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
     Raises:
         ValueError: as `kernel_distance` does.
     """
-    kernels = _kernels(real, fake)
-    once = np.ones((1, len(real)))
-    real_counts, fake_counts = (bootstrap_counts(len(real), seed).astype(np.float64) for seed in (0, 1))
-    return float(_mmd(*kernels, once, once)[0]), *percentile_interval(_mmd(*kernels, real_counts, fake_counts))
+    value = kernel_distance(real, fake)
+    resamples = (bootstrap_counts(len(real), seed).astype(np.float64) for seed in (0, 1))
+    return value, *percentile_interval(_mmd(real, fake, *resamples))
 
 
-def _kernels(real: Tensor, fake: Tensor) -> tuple[Array, Array, Array]:
-    """Return the kernel of each pair of real ones, of fake ones and of one of each, [N, N]; 0 of one with itself."""
-    if len(fake) != len(real) or len(real) < 2:
-        raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(fake)}")
-    real, fake = real.double().cpu(), fake.double().cpu()
-    within_real, within_fake, across = (
-        (a @ b.T / real.shape[1] + 1) ** 3 for a, b in ((real, real), (fake, fake), (real, fake))
-    )
-    return within_real.fill_diagonal_(0).numpy(), within_fake.fill_diagonal_(0).numpy(), across.numpy()
-
-
-def _mmd(within_real: Array, within_fake: Array, across: Array, real_counts: Array, fake_counts: Array) -> Array:
+def _mmd(real: Tensor, fake: Tensor, real_counts: Array, fake_counts: Array) -> Array:
     """Return MMD^2 in each of B resamples, [B], in which images count as often as the counts [B, N] say."""
+    _check_counts(real, fake, 2)
+    real, fake = real.double().cpu(), fake.double().cpu()
 
-    def mean(kernels: Array, counts: Array) -> Array:
+    def kernels(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def mean(features: Tensor, counts: Array) -> Array:
         pairs = counts.sum(1) ** 2 - (counts**2).sum(1)
-        return ((counts @ kernels) * counts).sum(1) / pairs
+        return ((counts @ kernels(features, features).fill_diagonal_(0).numpy()) * counts).sum(1) / pairs
 
-    mean_across = ((real_counts @ across) * fake_counts).sum(1) / (real_counts.sum(1) * fake_counts.sum(1))
-    return mean(within_real, real_counts) + mean(within_fake, fake_counts) - 2 * mean_across
+    across = ((real_counts @ kernels(real, fake).numpy()) * fake_counts).sum(1)
+    across /= real_counts.sum(1) * fake_counts.sum(1)
+    return mean(real, real_counts) + mean(fake, fake_counts) - 2 * across
 
 
 class PRDC(NamedTuple):
@@ -107,14 +98,11 @@ def prdc(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> PRDC:
     Raises:
         ValueError: if the two have not the same number of rows, or no more than `neighbors`.
     """
-    if len(real) != len(fake) or len(real) <= neighbors:
-        raise ValueError(
-            f"needs equal numbers of images, more than the {neighbors} neighbors; found {len(real)} and {len(fake)}"
-        )
+    _check_counts(real, fake, neighbors + 1, f"more than the {neighbors} neighbors")
     real, fake = real.double(), fake.double()
     distances = torch.cdist(real, fake)
-    in_real_ball = distances < _knn_radius(real, neighbors)[:, None]
-    in_fake_ball = distances < _knn_radius(fake, neighbors)
+    in_real_ball = distances < _nearest(real, neighbors).values[:, -1:]
+    in_fake_ball = distances < _nearest(fake, neighbors).values[:, -1]
     return PRDC(
         precision=in_real_ball.any(0).double(),
         recall=in_fake_ball.any(1).double(),
@@ -135,10 +123,6 @@ def label_purity(codes: Tensor, labels: Tensor, neighbors: int = 2 * NEIGHBORS) 
     return (labels[nearest] == labels[:, None]).double().mean(1)
 
 
-def _knn_radius(points: Tensor, neighbors: int) -> Tensor:
-    return _nearest(points, neighbors).values[:, -1]
-
-
 def _nearest(points: Tensor, neighbors: int) -> torch.return_types.topk:
     """Return distances to, and indices of, the nearest other points of each of points [N, d], [N, neighbors] each."""
     return torch.cdist(points, points).fill_diagonal_(torch.inf).topk(neighbors, largest=False)
@@ -152,8 +136,7 @@ def feature_distances(real: Tensor, reconstructed: Tensor) -> Tensor:
     Raises:
         ValueError: if the two have not the same number of rows, or fewer than two.
     """
-    if len(real) != len(reconstructed) or len(real) < 2:
-        raise ValueError(f"needs equal numbers of images, at least 2; found {len(real)} and {len(reconstructed)}")
+    _check_counts(real, reconstructed, 2)
     # Each image and the next: N pairs are enough for a mean.
     unit = (real - real.roll(1, 0)).double().norm(dim=1).mean()
     return (real - reconstructed).double().norm(dim=1) / unit
@@ -161,7 +144,12 @@ def feature_distances(real: Tensor, reconstructed: Tensor) -> Tensor:
 
 def laplacian_energies(images: Tensor) -> Tensor:
     """Sharpness of each image [N, C, H, W]: the mean squared response of the 4-neighbor Laplacian, [N]."""
-    laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=images.device)
+    laplacian = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=images.device)
     channels = images.shape[1]
     response = functional.conv2d(images, laplacian.expand(channels, 1, 3, 3), groups=channels)
     return response.double().square().flatten(1).mean(1)
+
+
+def _check_counts(first: Tensor, second: Tensor, least: int, wanted: str = "at least 2") -> None:
+    if len(first) != len(second) or len(first) < least:
+        raise ValueError(f"needs equal numbers of images, {wanted}; found {len(first)} and {len(second)}")

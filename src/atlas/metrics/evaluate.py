@@ -10,7 +10,6 @@ from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE, encode_dataset, invert
 from atlas.core.model import Model
 from atlas.core.schema import EvaluateBudget, EvaluationSettings
-from atlas.metrics import labels as label_metrics
 from atlas.metrics import likelihood
 from atlas.metrics.bootstrap import Numbers, mean_interval, ratio_interval, with_interval
 from atlas.metrics.classifier import Judge, classify
@@ -25,6 +24,7 @@ from atlas.metrics.distances import (
     prdc,
 )
 from atlas.metrics.gradient_variance import gradient_variances
+from atlas.metrics.labels import balanced_indices, label_leak, style_transfer, worst_class
 
 
 def subset(count: int, size: int) -> Tensor:
@@ -133,8 +133,7 @@ class _Evaluation:
             codes = invert(model, images[idx], labels[idx], self.settings.inversion_steps)
             return self._reconstruction(idx, codes)[0]
         codes = encode_dataset(model, images, labels).to(images.device)
-        everything = torch.arange(len(images), device=images.device)
-        metrics, self.per_image["reconstruction_mse"] = self._reconstruction(everything, codes)
+        metrics, self.per_image["reconstruction_mse"] = self._reconstruction(slice(None), codes)
         if model.can("rates"):
             metrics |= {"active_units": likelihood.active_units(codes), "active_units_n": len(codes)}
         if model.shape[0] == 1 and model.latent_dim > 1:
@@ -143,28 +142,28 @@ class _Evaluation:
         metrics |= mean_interval("label_purity", label_purity(codes[idx], labels[idx]))
         return metrics | self._style(codes) if model.conditional else metrics
 
-    def _reconstruction(self, idx: Tensor, codes: Tensor) -> tuple[Numbers, Tensor]:
+    def _reconstruction(self, idx: Tensor | slice, codes: Tensor) -> tuple[Numbers, Tensor]:
         """Return the metrics of the reconstructions of images `idx` from their codes, and each one's error."""
         batches = zip(codes.split(BATCH_SIZE), self.labels[idx].split(BATCH_SIZE), strict=True)
         reconstructed = torch.cat([self.model.decode(*batch) for batch in batches])
         errors = (reconstructed - self.images[idx]).double().square().flatten(1).mean(1)
-        part = subset(len(idx), self.settings.subset).to(idx.device)
+        part = subset(len(codes), self.settings.subset).to(codes.device)
         features, _ = classify(self.judge, reconstructed[part])
         distances = feature_distances(self.features[idx][part], features)
         metrics = mean_interval("reconstruction_mse", errors) | mean_interval("reconstruction_features", distances)
         return metrics, errors
 
     def _style(self, codes: Tensor) -> Numbers:
+        model, training, count = self.model, self.training, 2 * self.settings.subset
         shuffled = self.indices(len(self.images))
-        count, num_classes = self.settings.transfers, self.model.num_classes
-        idx = shuffled[label_metrics.balanced_indices(self.labels[shuffled], count, num_classes)]
-        transfer = label_metrics.style_transfer(self.model, self.judge, self.images[idx], self.labels[idx])
-        count = 2 * self.settings.subset
-        labels = self.training.labels[:count]
-        training_codes = encode_dataset(self.model, to_unit(self.training.images[:count]), labels).to(codes.device)
+        balanced = balanced_indices(self.labels[shuffled], self.settings.transfers, model.num_classes)
+        idx = shuffled[balanced]
+        accuracy, distance = style_transfer(model, self.judge, self.images[idx], self.labels[idx])
+        labels = training.labels[:count]
+        training_codes = encode_dataset(model, to_unit(training.images[:count]), labels).to(codes.device)
         idx = self.indices(self.settings.subset)
-        correct = label_metrics.label_leak(training_codes, labels, codes[idx], self.labels[idx])
-        metrics = mean_interval("swap_accuracy", transfer[0]) | mean_interval("style_kept", transfer[1])
+        correct = label_leak(training_codes, labels, codes[idx], self.labels[idx])
+        metrics = mean_interval("swap_accuracy", accuracy) | mean_interval("style_kept", distance)
         return metrics | mean_interval("style_leak", correct)
 
     def samples(self) -> Numbers:
@@ -191,5 +190,5 @@ class _Evaluation:
         if self.model.conditional:
             correct = probs.argmax(1) == target_labels
             metrics |= mean_interval("label_accuracy", correct)
-            metrics["label_accuracy_worst"] = label_metrics.worst_class(correct, target_labels)
+            metrics["label_accuracy_worst"] = worst_class(correct, target_labels)
         return metrics
