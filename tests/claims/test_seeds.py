@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from atlas.claims.tables import seeds_table
-from atlas.claims.verdicts import Results, decide_claims, seeds_interval
+from atlas.claims.verdicts import Results, decide_claims, paired_interval
 from atlas.core import settings as settings_file
 from atlas.core.files import read_json
 
@@ -40,7 +40,7 @@ def test_the_committed_seeds_are_of_the_committed_settings_and_metrics() -> None
 def test_the_interval_over_seeds_is_student_s() -> None:
     values = [0.3, 0.5, 0.1, 0.2]
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert seeds_interval(values) == pytest.approx((expected.low, expected.high))
+    assert paired_interval(values) == pytest.approx((expected.low, expected.high))
 
 
 def _settings(model: str, variant: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_a_verdict_hangs_on_the_seeds_where_three_are_known() -> None:
     three = {"beta": {2: _gap(0.1), 3: _gap(0.25)}, "plain": {2: _gap(0.3), 3: _gap(0.1), 4: _gap(0.1)}}
     row = _row(three)
     assert row["verdict"] == "not shown" and row["seeds"] == {"mig": 3}
-    assert row["interval"]["mig"] == pytest.approx(seeds_interval([0.2, -0.2, 0.15]))
+    assert row["interval"]["mig"] == pytest.approx(paired_interval([0.2, -0.2, 0.15]))
     assert "seed by seed, 3 seeds: 0.05 on average" in row["why"]
     steady = {"beta": {2: _gap(0.31), 3: _gap(0.29)}, "plain": {2: _gap(0.1), 3: _gap(0.1)}}
     assert _row(steady)["verdict"] == "holds"

@@ -44,18 +44,17 @@ class Claim(NamedTuple):
 
     def runs(self, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
         """Yield the runs, or pairs of runs, that it is about; settings: {run: {setting: value}}, as `Settings.flat`."""
+        keys = ("dataset", "seed", *self.matched_settings)
         for run, own in settings.items():
             if own["variant"] != self.variant:
                 continue
             if not self.other_variant:
                 yield (run,)
-                continue
             for other_run, other in settings.items():
-                matched = all(own.get(key) == other.get(key) for key in ("dataset", "seed", *self.matched_settings))
-                latent_dims = (own.get("latent_dim"), other.get("latent_dim"))
-                matched = matched and self.latent_dims in (None, latent_dims)
-                if other["variant"] == self.other_variant and run != other_run and matched:
-                    yield run, other_run
+                if other["variant"] == self.other_variant and run != other_run:
+                    latent_dims = (own.get("latent_dim"), other.get("latent_dim"))
+                    if all(own.get(key) == other.get(key) for key in keys) and self.latent_dims in (None, latent_dims):
+                        yield run, other_run
 
     def needed_runs(self) -> str:
         """Return in words which runs it needs."""

@@ -43,11 +43,10 @@ def read_imagenet(run: str) -> dict[str, float]:
 def read_seeds(runs: Iterable[str], scale: str) -> dict[str, dict[int, dict[str, float]]]:
     """Metrics of the runs with other seeds, where there are some of this scale: {run: {seed: {metric: value}}}."""
     content = read_json(RESULTS / "seeds.json", NO_STAGE)
-    entries = {run: content[run] for run in runs if run in content}
     return {
-        run: {int(seed): metrics for seed, metrics in entry["seeds"].items()}
-        for run, entry in entries.items()
-        if entry.get("settings", {}).get("scale", scale) == scale
+        run: {int(seed): metrics for seed, metrics in content[run]["seeds"].items()}
+        for run in runs
+        if run in content and content[run].get("settings", {}).get("scale", scale) == scale
     }
 
 

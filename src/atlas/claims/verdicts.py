@@ -97,8 +97,7 @@ def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
         row["values"][name] = [own[name] for own in metrics]
         if all(f"{name}_n" in own for own in metrics):
             row["n"][name] = [own[f"{name}_n"] for own in metrics]
-        other_seeds = [[own[seed] for own in seeds] for seed in common_seeds]
-        other_seeds = [repeated for repeated in other_seeds if all(name in own for own in repeated)]
+        other_seeds = [[own[seed] for own in seeds] for seed in common_seeds if all(name in own[seed] for own in seeds)]
         per_image = [results.per_image.get(run, {}).get(name, np.empty(0)) for run in runs]
         accuracy = results.accuracies[settings[0]["dataset"]]
         verdict, interval, reason = decide(evidence, metrics, accuracy, per_image, other_seeds)
@@ -148,12 +147,12 @@ def decide(
     if len(other_seeds) + 1 >= MIN_SEEDS:
         pairs = [[*(_value_low_high(evidence, own)[0] for own in seed), limit] for seed in (metrics, *other_seeds)]
         differences = [values[0] - values[1] for values in pairs]
-        low, high = seeds_interval(differences)
+        low, high = paired_interval(differences)
         has_interval = True
         average = float(np.mean(differences)) + (limit if len(metrics) == 1 else 0.0)
         text += f" (seed by seed, {len(pairs)} seeds: {average:.4g} on average)"
     elif len(metrics) == 2 and len(per_image[0]) == len(per_image[1]) > 0 and direction != "closer_to_one":
-        low, high = images_interval(per_image[0] - per_image[1])
+        low, high = paired_interval(per_image[0] - per_image[1], normal=True)
         text += " (image by image)"
     else:
         low, high = independent_difference(first, second)
@@ -168,16 +167,12 @@ def decide(
     return verdict, (low, high), f"{name} {text}, to be {wanted}: {verdict}{without}"
 
 
-def images_interval(differences: NDArray[np.float64]) -> Interval:
-    """95 % interval of the mean of differences [N], one an image, N at least 2, from the normal distribution."""
-    half = 1.959964 * differences.std(ddof=1) / math.sqrt(len(differences))
-    return float(differences.mean() - half), float(differences.mean() + half)
-
-
-def seeds_interval(differences: Sequence[float]) -> Interval:
-    """95 % interval of the mean of differences, one a seed, at least 2, from Student's t."""
-    half = student.ppf(0.975, len(differences) - 1) * float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
-    return float(np.mean(differences)) - half, float(np.mean(differences)) + half
+def paired_interval(differences: Sequence[float] | NDArray[np.float64], normal: bool = False) -> Interval:
+    """95 % interval of the mean of differences [N], N at least 2, from Student's t or, if `normal`, the normal one."""
+    count, mean = len(differences), float(np.mean(differences))
+    quantile = 1.959964 if normal else student.ppf(0.975, count - 1)
+    half = quantile * float(np.std(differences, ddof=1)) / math.sqrt(count)
+    return mean - half, mean + half
 
 
 def independent_difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Interval:

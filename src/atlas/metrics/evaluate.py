@@ -10,19 +10,10 @@ from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE, encode_dataset, invert
 from atlas.core.model import Model
 from atlas.core.schema import EvaluateBudget, EvaluationSettings
-from atlas.metrics import likelihood
+from atlas.metrics import distances, likelihood
 from atlas.metrics.bootstrap import Numbers, mean_interval, ratio_interval, with_interval
 from atlas.metrics.classifier import Judge, classify
 from atlas.metrics.disentanglement import mutual_information_gap, stroke_factors
-from atlas.metrics.distances import (
-    feature_distances,
-    frechet_distance,
-    kernel_distance,
-    kernel_interval,
-    label_purity,
-    laplacian_energies,
-    prdc,
-)
 from atlas.metrics.gradient_variance import gradient_variances
 from atlas.metrics.labels import balanced_indices, label_leak, style_transfer, worst_class
 
@@ -139,7 +130,7 @@ class _Evaluation:
         if model.shape[0] == 1 and model.latent_dim > 1:
             metrics |= with_interval("mig", *mutual_information_gap(codes, stroke_factors(images)), len(codes))
         idx = self.indices(self.settings.subset)
-        metrics |= mean_interval("label_purity", label_purity(codes[idx], labels[idx]))
+        metrics |= mean_interval("label_purity", distances.label_purity(codes[idx], labels[idx]))
         return metrics | self._style(codes) if model.conditional else metrics
 
     def _reconstruction(self, idx: Tensor | slice, codes: Tensor) -> tuple[Numbers, Tensor]:
@@ -149,8 +140,8 @@ class _Evaluation:
         errors = (reconstructed - self.images[idx]).double().square().flatten(1).mean(1)
         part = subset(len(codes), self.settings.subset).to(codes.device)
         features, _ = classify(self.judge, reconstructed[part])
-        distances = feature_distances(self.features[idx][part], features)
-        metrics = mean_interval("reconstruction_mse", errors) | mean_interval("reconstruction_features", distances)
+        in_features = distances.feature_distances(self.features[idx][part], features)
+        metrics = mean_interval("reconstruction_mse", errors) | mean_interval("reconstruction_features", in_features)
         return metrics, errors
 
     def _style(self, codes: Tensor) -> Numbers:
@@ -175,16 +166,18 @@ class _Evaluation:
         fake, _ = classify(self.judge, samples)
         floor, _ = classify(self.judge, to_unit(self.training.images[:count]))
         metrics: Numbers = {
-            "frechet": frechet_distance(real, fake),
+            "frechet": distances.frechet_distance(real, fake),
             "frechet_n": count,
-            "frechet_floor": frechet_distance(real, floor),
+            "frechet_floor": distances.frechet_distance(real, floor),
         }
         idx = self.indices(self.settings.subset)
-        metrics |= with_interval("kernel", *kernel_interval(real[idx], fake[idx]), len(idx))
-        metrics["kernel_floor"] = kernel_distance(real[idx], floor[idx])
-        for name, values in prdc(real[idx], fake[idx])._asdict().items():
+        metrics |= with_interval("kernel", *distances.kernel_interval(real[idx], fake[idx]), len(idx))
+        metrics["kernel_floor"] = distances.kernel_distance(real[idx], floor[idx])
+        for name, values in distances.prdc(real[idx], fake[idx])._asdict().items():
             metrics |= mean_interval(name, values)
-        metrics |= mean_interval("sharpness", laplacian_energies(samples) / laplacian_energies(self.images).mean())
+        metrics |= mean_interval(
+            "sharpness", distances.laplacian_energies(samples) / distances.laplacian_energies(self.images).mean()
+        )
         probs = self.judge.logits(fake).softmax(1)
         metrics |= mean_interval("prior_confidence", probs.amax(1) > self.settings.confident)
         if self.model.conditional:
