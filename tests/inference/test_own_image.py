@@ -82,7 +82,7 @@ WAYS: dict[str, tuple[Callable[[Image.Image], Image.Image], float]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_digit_is_the_same_however_it_wasdraw_four(way: str, tmp_path: Path) -> None:
+def test_a_digit_is_the_same_however_it_was_drawn(way: str, tmp_path: Path) -> None:
     expected = _read(draw_four(), tmp_path)
     change, most = WAYS[way]
     digit = _read(change(draw_four()), tmp_path, "other.tiff" if way == "CMYK" else "other.png")

@@ -16,8 +16,8 @@ ownImage.read = async (file, [channels, rows, columns]) => {
     const data = ownImage.scale(image, (image.width - width) / 2, (image.height - height) / 2, width, height, columns, rows, "white");
     return Float32Array.from({ length: 3 * rows * columns }, (_, i) => data[4 * (i % (rows * columns)) + Math.floor(i / (rows * columns))] / 255);
   }
-  const times = Math.ceil(Math.max(image.width, image.height) / ownImage.maxSide);
-  const [width, height] = [image.width, image.height].map((length) => Math.ceil(length / times));
+  const factor = Math.min(1, ownImage.maxSide / Math.max(image.width, image.height));
+  const [width, height] = [image.width, image.height].map((length) => Math.max(1, Math.round(length * factor)));
   return ownImage.frameDigit(ownImage.grey(ownImage.scale(image, 0, 0, image.width, image.height, width, height)), width, height, rows, columns);
 };
 
