@@ -23,7 +23,7 @@ def evaluate_run(key: str) -> None:
     from atlas.core.device import device_config
     from atlas.core.model import load_model, load_weights
     from atlas.metrics.classifier import Judge
-    from atlas.metrics.evaluate import evaluate
+    from atlas.metrics.evaluate import Evaluation
     from atlas.metrics.registry import METRICS
 
     settings = settings_file.load()
@@ -38,7 +38,7 @@ def evaluate_run(key: str) -> None:
     load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
     generator = torch.Generator().manual_seed(settings.seed)
     try:
-        metrics, per_image = evaluate(model, judge, test, training, settings.evaluation, budget, generator)
+        metrics, per_image = Evaluation(model, judge, test, training, settings.evaluation, budget, generator).run()
     except ValueError as error:
         raise AtlasError(f"budgets.{settings.scale}.evaluate.{run.dataset}.images: {error}") from None
     write_json(Path("outputs/metrics") / f"{key}.json", metrics)

@@ -22,7 +22,7 @@ from atlas.core.model import Losses
 from atlas.core.schema import EvaluateBudget, EvaluationSettings, SnapshotSettings, TrainBudget
 from atlas.core.settings import Run
 from atlas.metrics.classifier import Judge
-from atlas.metrics.evaluate import evaluate
+from atlas.metrics.evaluate import Evaluation
 from atlas.models.vae import InverseAutoregressiveFlow
 from atlas.training import loop
 from atlas.training.checkpoint import Checkpoints
@@ -157,7 +157,7 @@ def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, va
             Split(split.images.to(device), split.labels.to(device)) for split in (noise(80), noise(90, seed=1))
         )
         generator = torch.Generator().manual_seed(3)
-        results.append(evaluate(model, classifier, test, training, settings, budget, generator))
+        results.append(Evaluation(model, classifier, test, training, settings, budget, generator).run())
     (expected, expected_per_image), (metrics, per_image) = results
     assert metrics.keys() == expected.keys() and per_image.keys() == expected_per_image.keys()
     # Accuracies are counts of 80 images, and ranks of distances may change places: two of the images at most.

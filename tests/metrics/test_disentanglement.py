@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
-from atlas.metrics.disentanglement import BINS, mutual_information, mutual_information_gap, stroke_factors
+from atlas.metrics.disentanglement import BINS, joint_cells, mutual_information, mutual_information_gap, stroke_factors
 
 
 def _normal(*size: int, seed: int = 0) -> Tensor:
@@ -53,7 +54,7 @@ def test_an_empty_image_has_factors_that_are_numbers_and_colours_have_none() -> 
 def test_information_is_what_scikit_learn_says_of_the_same_bins() -> None:
     found = _normal(400, 2)
     codes = torch.stack([found[:, 0] + 0.3 * _normal(400, seed=1), found.sum(1), _normal(400, seed=2)], 1)
-    shared, entropies = mutual_information(codes, found, bins=5)
+    shared, entropies = mutual_information(joint_cells(codes, found, 5), 5, np.ones(400))
 
     def bins(values: Tensor) -> list[int]:
         order = values.argsort().argsort()

@@ -15,7 +15,7 @@ from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
 from atlas.core.schema import EvaluateBudget, EvaluationSettings
 from atlas.metrics.classifier import Judge
-from atlas.metrics.evaluate import evaluate, subset
+from atlas.metrics.evaluate import Evaluation, subset
 from atlas.metrics.likelihood import binarize
 from atlas.metrics.registry import METRICS, is_registered
 
@@ -60,7 +60,9 @@ class Perfect(Painter):
 
 def _evaluate(model: Model, judge: Judge, noise: Noise, count: int = 100, seed: int = 0) -> dict[str, float | int]:
     splits = noise(count, model.shape), noise(count + 20, model.shape, seed=1)
-    metrics, per_image = evaluate(model.eval(), judge, *splits, SETTINGS, BUDGET, torch.Generator().manual_seed(seed))
+    metrics, per_image = Evaluation(
+        model.eval(), judge, *splits, SETTINGS, BUDGET, torch.Generator().manual_seed(seed)
+    ).run()
     for name, values in per_image.items():
         assert len(values) == metrics[f"{name}_n"] and values.mean().item() == pytest.approx(metrics[name])
     return metrics
@@ -175,14 +177,14 @@ def test_the_settings_say_how_many_images_a_metric_sees(make: Build, noise: Nois
     changes = {"subset": 40, "nll_pixels": 256 * 30, "gradient_images": 7, "transfers": 20, "confident": 0.0}
     splits = noise(100, (1, 16, 16)), noise(120, (1, 16, 16), seed=1)
     settings = SETTINGS.model_copy(update=changes)
-    metrics, _ = evaluate(make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings, BUDGET, torch.Generator())
+    metrics, _ = Evaluation(make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings, BUDGET, torch.Generator()).run()
     assert metrics["kernel_n"] == metrics["label_purity_n"] == metrics["style_leak_n"] == 40
     assert metrics["nll_n"] == 30 and metrics["score_variance_n"] == 7 and metrics["swap_accuracy_n"] == 20
     assert metrics["nll_k"] == 10 and metrics["prior_confidence"] == 1
     model, judge = make("gan").eval(), Judge((1, 16, 16), 10, 4)
     errors = [
-        evaluate(model, judge, *splits, SETTINGS.model_copy(update={"inversion_steps": steps}), BUDGET,
-                 torch.Generator())[0]["reconstruction_mse"]
+        Evaluation(model, judge, *splits, SETTINGS.model_copy(update={"inversion_steps": steps}), BUDGET,
+                 torch.Generator()).run()[0]["reconstruction_mse"]
         for steps in (4, 40)
     ]  # fmt: skip
     assert errors[1] < errors[0]
@@ -200,7 +202,7 @@ def test_an_autoencoder_has_no_bound(make: Build, noise: Noise) -> None:
 
 def test_too_few_training_images_for_the_floor_are_refused(noise: Noise) -> None:
     with pytest.raises(ValueError, match="the floor needs 100 training images, found 99"):
-        evaluate(
+        Evaluation(
             Painter(True, False), BrightestPixel(), noise(100, (1, 8, 8)), noise(99, (1, 8, 8)), SETTINGS, BUDGET,
             torch.Generator(),
-        )  # fmt: skip
+        ).run()  # fmt: skip

@@ -14,7 +14,7 @@ from atlas.core.datasets import Split
 from atlas.core.device import DeviceConfig
 from atlas.core.model import build, find_model
 from atlas.metrics.classifier import Judge
-from atlas.metrics.evaluate import evaluate
+from atlas.metrics.evaluate import Evaluation
 from atlas.metrics.registry import is_registered
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.loop import train
@@ -53,7 +53,7 @@ def test_every_run_trains_and_is_evaluated_at_toy_size(
     judge, generator = Judge(SHAPES[run.dataset], 10, 4), torch.Generator().manual_seed(0)
     evaluation = SETTINGS.evaluation.model_copy(update={"subset": 30, "inversion_steps": 2, "transfers": 20})
     budget = SETTINGS.budget.evaluate[run.dataset].model_copy(update={"importance_samples": 2, "inversions": 4})
-    metrics, _ = evaluate(model.eval(), judge, split, split, evaluation, budget, generator)
+    metrics, _ = Evaluation(model.eval(), judge, split, split, evaluation, budget, generator).run()
     assert all(value == value for value in metrics.values())
     assert all(map(is_registered, metrics))
     assert ("label_accuracy" in metrics) == model.conditional

@@ -81,7 +81,7 @@ def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
     metrics = [results.metrics[run] for run in runs]
     settings = [results.settings[run] for run in runs]
     seeds = [results.seeds.get(run, {}) for run in runs]
-    common_seeds = sorted(set.intersection(*map(set, seeds)))
+    repeats = [[own[seed] for own in seeds] for seed in sorted(set.intersection(*map(set, seeds)))]
     missing = [
         f"{run} has no {name}"
         for name in claim.decisive
@@ -97,16 +97,15 @@ def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
         row["values"][name] = [own[name] for own in metrics]
         if all(f"{name}_n" in own for own in metrics):
             row["n"][name] = [own[f"{name}_n"] for own in metrics]
-        other_seeds = [[own[seed] for own in seeds] for seed in common_seeds if all(name in own[seed] for own in seeds)]
+        by_seed = [metrics, *(repeated for repeated in repeats if all(name in own for own in repeated))]
         per_image = [results.per_image.get(run, {}).get(name, np.empty(0)) for run in runs]
-        accuracy = results.accuracies[settings[0]["dataset"]]
-        verdict, interval, reason = decide(evidence, metrics, accuracy, per_image, other_seeds)
+        verdict, interval, reason = decide(evidence, by_seed, results.accuracies[settings[0]["dataset"]], per_image)
         reasons.append(reason)
         if interval:
             verdicts.append(verdict)
             row["interval"][name] = list(interval)
-            if len(other_seeds) + 1 >= MIN_SEEDS:
-                row["seeds"][name] = len(other_seeds) + 1
+            if len(by_seed) >= MIN_SEEDS:
+                row["seeds"][name] = len(by_seed)
     if missing:
         return row
     if len(runs) > 1:
@@ -121,22 +120,20 @@ def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
 
 def decide(
     evidence: Evidence,
-    metrics: Sequence[Metrics],
+    by_seed: Sequence[Sequence[Metrics]],
     accuracy: float,
     per_image: Sequence[NDArray[np.float64]],
-    other_seeds: Sequence[Sequence[Metrics]],
 ) -> tuple[str, Interval | None, str]:
     """Verdict of one metric of a claim, the interval of the difference, and the reason in words.
 
     Where the metric is only context, the verdict is empty.
 
     Args:
-        metrics: of the run, or of the two.
+        by_seed: metrics of the run, or of the two, and of the same with each other seed.
         accuracy: of the judge on real test images.
         per_image: of the same runs, the metric's values of each image, empty where they are not known.
-        other_seeds: metrics of the same runs with each other seed.
     """
-    name, direction = evidence.metric, evidence.direction
+    name, direction, metrics = evidence.metric, evidence.direction, by_seed[0]
     text = " against ".join(f"{own[name]:.4g}" for own in metrics)
     if direction == "context":
         return "", None, f"{name} {text}"
@@ -144,13 +141,13 @@ def decide(
     has_interval = all(f"{name}_low" in own and f"{name}_high" in own for own in metrics)
     # A single run is compared with its limit, a number without spread.
     first, second, *_ = [*(_value_low_high(evidence, own) for own in metrics), (limit, limit, limit)]
-    if len(other_seeds) + 1 >= MIN_SEEDS:
-        pairs = [[*(_value_low_high(evidence, own)[0] for own in seed), limit] for seed in (metrics, *other_seeds)]
-        differences = [values[0] - values[1] for values in pairs]
+    if len(by_seed) >= MIN_SEEDS:
+        values = [[*(_value_low_high(evidence, own)[0] for own in repeated), limit] for repeated in by_seed]
+        differences = [value - other for value, other, *_ in values]
         low, high = paired_interval(differences)
         has_interval = True
         average = float(np.mean(differences)) + (limit if len(metrics) == 1 else 0.0)
-        text += f" (seed by seed, {len(pairs)} seeds: {average:.4g} on average)"
+        text += f" (seed by seed, {len(by_seed)} seeds: {average:.4g} on average)"
     elif len(metrics) == 2 and len(per_image[0]) == len(per_image[1]) > 0 and direction != "closer_to_one":
         low, high = paired_interval(per_image[0] - per_image[1], normal=True)
         text += " (image by image)"

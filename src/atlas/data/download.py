@@ -27,7 +27,6 @@ from atlas.core.settings import require_known
 
 Uint8 = NDArray[np.uint8]
 
-SPLIT_SEED = 0
 TIMEOUT = 60.0
 """Seconds without a byte after which a download fails; torchvision itself would wait for ever."""
 
@@ -90,7 +89,7 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
     return f"the mirror {mirror}" if mirror else "the official hosts"
 
 
-def stratified(labels: Uint8, count: int, seed: int = SPLIT_SEED) -> NDArray[np.bool_]:
+def stratified(labels: Uint8, count: int, seed: int = 0) -> NDArray[np.bool_]:
     """Stratified choice of `count` images, the same share of every class to within one, as a mask over `labels`."""
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
     sizes = np.bincount(labels)

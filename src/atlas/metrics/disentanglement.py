@@ -40,17 +40,6 @@ def stroke_factors(images: Tensor) -> Tensor:
     return torch.stack([m11 / m20, 2 * total / outline, (12 * m20).sqrt(), (12 * upright).sqrt()], 1)
 
 
-def mutual_information(codes: Tensor, factors: Tensor, bins: int = BINS) -> tuple[Array, Array]:
-    """Mutual information of each code dimension with each factor, [d, F], and each factor's entropy, [F].
-
-    In nats, from counts in `bins` by `bins` cells of equally many images each way; codes [N, d], factors [N, F].
-
-    Raises:
-        ValueError: if there are fewer images than 2 * bins, or not as many codes as factors.
-    """
-    return _information(_cells(codes, factors, bins), bins, np.ones(len(codes)))
-
-
 def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100) -> tuple[float, float, float]:
     """Mutual information gap of codes [N, d] against factors [N, F], and the ends of its interval.
 
@@ -60,15 +49,15 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100)
     bootstrap's, about the number itself: images drawn twice add information to every cell.
 
     Raises:
-        ValueError: if a code has fewer than two dimensions, or there are too few codes (see `mutual_information`).
+        ValueError: if a code has fewer than two dimensions, or there are too few codes (see `joint_cells`).
     """
     if codes.shape[1] < 2:
         raise ValueError(f"mutual information gap: needs codes of at least 2 dimensions; found {codes.shape[1]}")
-    cells = _cells(codes, factors, BINS)
+    cells = joint_cells(codes, factors, BINS)
     active = (codes.double().var(0) > ACTIVE).cpu().numpy()[:, None]
 
     def gap(counts: NDArray[np.floating]) -> float:
-        information, entropies = _information(cells, BINS, counts)
+        information, entropies = mutual_information(cells, BINS, counts)
         second, first = np.sort(active * information, axis=0)[-2:]
         return float(((first - second) / entropies.clip(min=1e-9)).mean())
 
@@ -78,15 +67,26 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, resamples: int = 100)
     return value, min(low, value), max(high, value)
 
 
-def _cells(codes: Tensor, factors: Tensor, bins: int) -> NDArray[np.int64]:
-    """Return the number of the cell that each image falls into, of each dimension and factor, [N, d, F]."""
+def joint_cells(codes: Tensor, factors: Tensor, bins: int) -> NDArray[np.int64]:
+    """Cell of each image in the joint histogram of each dimension and factor, [N, d, F]; codes [N, d], factors [N, F].
+
+    A histogram has `bins` by `bins` cells, of equally many images each way; all cells are numbered in one row.
+
+    Raises:
+        ValueError: if there are fewer images than 2 * bins, or not as many codes as factors.
+    """
     if len(codes) != len(factors) or len(codes) < 2 * bins:
         raise ValueError(f"information: needs at least {2 * bins} codes, as many factors; found {len(codes)}")
     cells = _binned(codes, bins)[:, :, None] * bins + _binned(factors, bins)[:, None]
     return (cells + bins**2 * torch.arange(cells[0].numel()).view_as(cells[0])).numpy()
 
 
-def _information(cells: NDArray[np.int64], bins: int, counts: NDArray[np.floating]) -> tuple[Array, Array]:
+def mutual_information(cells: NDArray[np.int64], bins: int, counts: NDArray[np.floating]) -> tuple[Array, Array]:
+    """Mutual information in nats of each dimension with each factor, [d, F], and each factor's entropy, [F].
+
+    Args:
+        cells: [N, d, F] of `joint_cells`; counts: how often each image counts, [N].
+    """
     pairs = cells[0].size
     histogram = np.bincount(cells.ravel(), np.repeat(counts, pairs), pairs * bins**2)
     joint = histogram.reshape(*cells.shape[1:], bins, bins) / counts.sum()

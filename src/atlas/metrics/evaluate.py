@@ -1,7 +1,7 @@
 """Evaluation protocol: one model, one set of test images, every metric that applies."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,20 +26,9 @@ def subset(count: int, size: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:size]
 
 
-@torch.no_grad()
-def evaluate(
-    model: Model,
-    judge: Judge,
-    test: Split,
-    training: Split,
-    settings: EvaluationSettings,
-    budget: EvaluateBudget,
-    generator: torch.Generator,
-) -> tuple[Numbers, dict[str, Tensor]]:
-    """Metrics of a model: {metric: value} under the names of `atlas.metrics.registry`; what does not apply is absent.
-
-    Beside a metric may stand `<metric>_n`, how many images it saw, and `<metric>_low` and `<metric>_high`, the ends
-    of its 95 % interval.
+@dataclass
+class Evaluation:
+    """Evaluation of a model on test images.
 
     Args:
         model: in evaluation mode, on the device of the splits.
@@ -47,39 +36,41 @@ def evaluate(
         training: at least as many training images, for floors and probes.
         generator: on the CPU, of every random draw that differs from seed to seed.
 
-    Returns:
-        The metrics, and what `nelbo`, `nll`, `nll_gap` and `reconstruction_mse` are means of, [N] an image: the same
-        images in the same order for every run, so that two runs can be compared image by image.
-
     Raises:
-        ValueError: if there are fewer training images than test images, or too few of either for a metric.
+        ValueError: if there are fewer training images than test images.
     """
-    if len(training) < len(test):
-        raise ValueError(f"the floor needs {len(test)} training images, found {len(training)}")
-    evaluation = _Evaluation(model, judge, to_unit(test.images), test.labels, training, settings, budget, generator)
-    metrics = evaluation.likelihood() | evaluation.codes() | evaluation.samples()
-    if model.can("classify"):
-        predicted = torch.cat([model.classify(batch).argmax(1) for batch in evaluation.images.split(BATCH_SIZE)])
-        metrics |= mean_interval("class_accuracy", predicted == test.labels)
-    return metrics, evaluation.per_image
-
-
-@dataclass
-class _Evaluation:
-    """What the groups of metrics share."""
 
     model: Model
     judge: Judge
-    images: Tensor
-    labels: Tensor
+    test: Split
     training: Split
     settings: EvaluationSettings
     budget: EvaluateBudget
     generator: torch.Generator
-    per_image: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if len(self.training) < len(self.test):
+            raise ValueError(f"the floor needs {len(self.test)} training images, found {len(self.training)}")
+        self.images, self.labels = to_unit(self.test.images), self.test.labels
         self.features, _ = classify(self.judge, self.images)
+        self.per_image: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def run(self) -> tuple[Numbers, dict[str, Tensor]]:
+        """Metrics under the names of `atlas.metrics.registry`, with their intervals; what does not apply is absent.
+
+        Returns:
+            The metrics, and what `nelbo`, `nll`, `nll_gap` and `reconstruction_mse` are means of, [N] an image: the
+            same images in the same order for every run, so that two runs can be compared image by image.
+
+        Raises:
+            ValueError: if there are too few images for a metric.
+        """
+        metrics = self.likelihood() | self.codes() | self.samples()
+        if self.model.can("classify"):
+            predicted = torch.cat([self.model.classify(batch).argmax(1) for batch in self.images.split(BATCH_SIZE)])
+            metrics |= mean_interval("class_accuracy", predicted == self.labels)
+        return metrics, self.per_image
 
     def indices(self, size: int) -> Tensor:
         return subset(len(self.images), size).to(self.images.device)
