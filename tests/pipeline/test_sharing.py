@@ -60,6 +60,37 @@ def test_a_shared_folder_gives_everything_without_training(done: Done, tmp_path:
     assert content(fresh, tracked(fresh)) == content(done.folder, tracked(done.folder))
 
 
+@pytest.mark.slow
+def test_runs_of_two_machines_meet_on_a_third(done: Done, tmp_path: Path) -> None:
+    """As docs/sharing.md says: each adds a run and pushes it; who merges both branches trains neither again."""
+    entries = {"digits_ae_2": "{dataset: digits, model: ae}", "digits_vae_2": "{dataset: digits, model: vae}"}
+    for name, entry in entries.items():
+        clone = toy.clone(done.folder, tmp_path / name)
+        run(clone, "git", "switch", "-q", "-c", name)
+        run(clone, "dvc", "pull", "-q", "data", "outputs/judges/digits")
+        params = clone / "params.yaml"
+        before = "runs:\n" if name == "digits_ae_2" else "snapshots:\n"
+        after = f"runs:\n  {name}: {entry}\n" if name == "digits_ae_2" else f"  {name}: {entry}\nsnapshots:\n"
+        params.write_text(params.read_text().replace(before, after, 1))
+        assert f"train@{name}" in stages_run(run(clone, "dvc", "repro", f"train@{name}", f"evaluate@{name}"))
+        toy.commit(clone, name)
+        run(clone, "dvc", "push", "--run-cache")
+        run(clone, "git", "push", "-q", "origin", name)
+    third = toy.clone(done.folder, tmp_path / "third")
+    merge = ("git", "-c", "user.name=a", "-c", "user.email=a@b.example", "merge", "-q", "--no-edit")
+    run(third, *merge, "origin/digits_ae_2")
+    with pytest.raises(toy.Failed, match=r"CONFLICT .*dvc\.lock"):
+        run(third, *merge, "origin/digits_vae_2")
+    assert run(third, "git", "diff", "--name-only", "--diff-filter=U").split() == ["dvc.lock"]
+    run(third, "git", "checkout", "--ours", "dvc.lock")
+    output = run(third, "dvc", "repro", "--pull", *(f"evaluate@{name}" for name in entries))
+    assert stages_run(output) == []
+    for name in entries:
+        assert content(third, [f"outputs/metrics/{name}.json"]) == content(
+            tmp_path / name, [f"outputs/metrics/{name}.json"]
+        )
+
+
 @pytest.fixture
 def s3() -> Iterator[str]:
     """The address of an S3 server with an empty bucket."""
