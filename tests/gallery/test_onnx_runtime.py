@@ -44,7 +44,7 @@ def test_the_runtime_is_fetched_once_checked_and_kept(
 ) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    npm(tmp_path / "bin", f'for last; do :; done; cp "{package}" "$last/{NAME}"')
+    npm(tmp_path / "bin", f'cp "{package}" {NAME}')
     with pytest.raises(AtlasError, match="is not onnxruntime-web"):
         onnx_runtime.fetch(cache)
     assert not cache.exists() or not list(cache.iterdir()), "what failed its check was kept"
@@ -53,7 +53,7 @@ def test_the_runtime_is_fetched_once_checked_and_kept(
     assert onnx_runtime.fetch(cache) == {name: name.encode() for name in onnx_runtime.FILES}
     npm(tmp_path / "bin", "echo 'no such host' >&2; exit 1")
     assert onnx_runtime.fetch(cache) == {name: name.encode() for name in onnx_runtime.FILES}
-    with pytest.raises(AtlasError, match=r"npm could not fetch .*: no such host"):
+    with pytest.raises(AtlasError, match=r"could not be fetched from npm: no such host"):
         onnx_runtime.fetch(tmp_path / "other")
 
 

@@ -163,7 +163,7 @@ def test_a_model_that_classifies_reads_the_labels_itself(keep: Keep, tmp_path: P
             r"values from 2 to 2; allowed: uint8, or .* in \[0, 1\]",
         ),
         (lambda model: model.encode(np.full((16, 16), np.nan), 1), "values from nan to nan"),
-        (lambda model: model.encode(np.zeros((16, 16), int), 1), "int64 values; allowed: uint8"),
+        (lambda model: model.encode(np.zeros((16, 16), int), 1), "int64 values from 0 to 0; allowed: uint8"),
         (lambda model: model.encode("seven.png", 1), "str, which is no array of numbers"),
         (
             lambda model: model.encode(np.zeros((16, 16))),
@@ -215,7 +215,7 @@ def test_runs_that_are_not_there(keep: Keep, tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match="unknown run 'nonsense'; there are: digits_toy"):
         atlas.load("nonsense", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AtlasError, match=r"found no run in .*empty"):
+    with pytest.raises(AtlasError, match=r"no outputs/models and no params.yaml found in .*empty"):
         atlas.load("digits_toy", tmp_path / "empty")
     with pytest.raises(AtlasError, match=r"source: found '.*nowhere', which is no folder; allowed: .*Git address"):
         atlas.load("digits_toy", tmp_path / "nowhere")

@@ -56,13 +56,12 @@ def read(folder: Path) -> Explorer:
     Raises:
         AtlasError: naming the file that is missing or cannot be read.
     """
-    path = folder / "explorer.json"
-    about = read_json(path, "export")
-    require(folder / "decoder.onnx", "export")
-    require(folder / "map.webp", "export")
-    missing = [key for key in KEYS if not isinstance(about, dict) or key not in about]
-    if missing:
-        raise AtlasError(f"{path} lacks '{missing[0]}'; run `dvc repro --force export`")
+    about = read_json(folder / "explorer.json", "export")
+    for name in ("decoder.onnx", "map.webp"):
+        require(folder / name, "export")
+    for key in KEYS:
+        if not isinstance(about, dict) or key not in about:
+            raise AtlasError(f"{folder / 'explorer.json'} lacks '{key}'; run `dvc repro --force export`")
     return Explorer(folder.name, folder, about)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -31,48 +32,32 @@ def fetch(cache: Path) -> dict[str, bytes]:
         AtlasError: if the package cannot be had, or is not the one that `INTEGRITY` states.
     """
     archive = cache / f"{PACKAGE}-{VERSION}.tgz"
-    if not archive.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            download = Path(folder) / archive.name
-            _download(download)
-            _check(download)
-            with atomic_write(archive) as tmp:
-                shutil.copyfile(download, tmp)
-    _check(archive)
-    files = {}
-    with tarfile.open(archive) as package:
-        for name, path in FILES.items():
-            file = package.extractfile(path)
-            assert file is not None
-            files[name] = file.read()
-    return files
-
-
-def _check(archive: Path) -> None:
-    digest = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode("ascii")
+    content = archive.read_bytes() if archive.exists() else _download(archive.name)
+    digest = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
     if digest != INTEGRITY:
-        raise AtlasError(f"{archive} is not {PACKAGE} {VERSION} as published; remove it and try again")
+        raise AtlasError(f"{archive} is not {PACKAGE} {VERSION} as published; remove it, if it is there, and try again")
+    if not archive.exists():
+        with atomic_write(archive) as tmp:
+            tmp.write_bytes(content)
+    with tarfile.open(fileobj=io.BytesIO(content)) as package:
+        return {name: package.extractfile(path).read() for name, path in FILES.items()}  # type: ignore[union-attr]
 
 
-def _download(target: Path) -> None:
+def _download(name: str) -> bytes:
     """Download the archive by npm, which knows its registry; without npm from the one that npm's variable names."""
     npm = shutil.which("npm")
-    if npm:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(target.parent)]
-        try:
-            subprocess.run(command, cwd=target.parent, check=True, capture_output=True, text=True, timeout=TIMEOUT)
-        except (OSError, subprocess.SubprocessError) as error:
-            lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-            raise AtlasError(f"npm could not fetch {PACKAGE} {VERSION}: {lines[-1] if lines else error}") from None
-    else:
-        registry = next((value for name, value in os.environ.items() if name.lower() == "npm_config_registry"), "")
-        if not registry:
-            raise AtlasError(f"{PACKAGE} {VERSION} comes by npm, which is not on PATH (npm_config_registry is not set)")
-        address = f"{registry.rstrip('/')}/{PACKAGE}/-/{target.name}"
-        try:
-            with urllib.request.urlopen(address, timeout=TIMEOUT) as response, target.open("wb") as file:
-                shutil.copyfileobj(response, file)
-        except (OSError, ValueError) as error:
-            raise AtlasError(f"{PACKAGE} {VERSION} could not be fetched from npm_config_registry: {error}") from None
-    if not target.exists():
-        raise AtlasError(f"npm fetched no {target.name}")
+    registry = next((value for key, value in os.environ.items() if key.lower() == "npm_config_registry"), "")
+    if not npm and not registry:
+        raise AtlasError(f"{PACKAGE} {VERSION} comes by npm, which is not on PATH (npm_config_registry is not set)")
+    try:
+        if npm:
+            with tempfile.TemporaryDirectory() as folder:
+                command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent"]
+                subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+                return (Path(folder) / name).read_bytes()
+        with urllib.request.urlopen(f"{registry.rstrip('/')}/{PACKAGE}/-/{name}", timeout=TIMEOUT) as response:
+            return response.read()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        source = "npm" if npm else "npm_config_registry"
+        raise AtlasError(f"{PACKAGE} {VERSION} could not be fetched from {source}: {reason}") from None

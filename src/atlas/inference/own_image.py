@@ -101,11 +101,11 @@ def _grey(image: Image.Image) -> Array:
     if not opaque.size:
         raise AtlasError("found no pixel that is not transparent")
     low, background, high = np.quantile(opaque, (0.02, 0.5, 0.98))
-    if high - low < 255 * MIN_CONTRAST and alpha.getextrema()[0] < 128:
+    if high - low < 255 * MIN_CONTRAST and opaque.size < alpha.width * alpha.height:
         # Strokes alone: on white if they are dark, else on black.
         background = 255 if background < 128 else 0
     grey.paste(round(background), mask=ImageOps.invert(alpha))
-    return np.asarray(grey, np.float32) / 255
+    return np.asarray(grey, np.float32) / np.float32(255)
 
 
 def _ink(grey: Array) -> Array:
@@ -118,7 +118,7 @@ def _ink(grey: Array) -> Array:
     contrast = np.quantile(ink[ink > least], 0.95) if ink.max() > least else 0
     needed = max(MIN_CONTRAST, 2 * least)
     if contrast < needed:
-        raise AtlasError(f"found no ink (nothing differs from the background by {needed:.0%} of white less black)")
+        raise AtlasError(f"found no ink (nothing differs from the background by {needed:.0%} of black to white)")
     return np.where(ink > max(least, SHADE * contrast), ink / contrast, 0).clip(0, 1).astype(np.float32)
 
 

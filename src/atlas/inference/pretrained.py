@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,10 @@ class PretrainedModel:
         """
         pixels = self._images(images)
         if labels is None and self.model.can("classify"):
-            numbers = torch.from_numpy(self._in_batches(self.model.classify, pixels)).argmax(1)
-        else:
-            numbers = self._labels(labels, len(pixels))
-        if self.model.can("encode"):
-            return self._in_batches(self.model.encode, pixels, numbers)
-        return self._in_batches(lambda *batch: invert(self.model, batch[0], batch[1], INVERSION_STEPS), pixels, numbers)
+            labels = self._in_batches(self.model.classify, pixels).argmax(1)
+        numbers = self._labels(labels, len(pixels))
+        encode = self.model.encode if self.model.can("encode") else partial(invert, self.model, steps=INVERSION_STEPS)
+        return self._in_batches(encode, pixels, numbers)
 
     def decode(self, codes: Any, labels: Labels = None) -> Array:
         """Return the images [N, C, H, W] in [0, 1] of codes [N, latent_dim], or of one code [latent_dim]."""
@@ -84,11 +83,9 @@ class PretrainedModel:
         if count is not None and (not isinstance(count, int) or count < 1):
             raise self._invalid("count", repr(count), "a whole number of images, 1 or more")
         if labels is None and self.conditional:
-            numbers = torch.arange(count or len(self.classes)) % len(self.classes)
-        else:
-            numbers = self._labels(labels, count if count or self.conditional else 1)
+            labels = np.arange(count or len(self.classes)) % len(self.classes)
         generator = torch.Generator().manual_seed(seed)
-        return self._in_batches(lambda batch: self.model.sample(batch, generator), numbers)
+        return self._in_batches(partial(self.model.sample, generator=generator), self._labels(labels, count))
 
     def transfer(self, images: Images, labels: Labels = None) -> Array:
         """Return images [N, classes, C, H, W]: the style of each image, decoded with every label.
@@ -139,35 +136,23 @@ class PretrainedModel:
         """Return images as float32 [N, C, H, W] in [0, 1]."""
         pixels = _tensor(images)
         channels, height, width = self.shape
-        layouts: dict[tuple[int, ...], str] = {(channels, height, width): "CHW", (height, width, channels): "HWC"}
-        if channels == 1:
-            layouts[height, width] = "HW"
-        size = tuple(pixels.shape)
-        # With N first, since [1, 28, 28] may be an image or a row of one: the same pixels.
-        if size[1:] in layouts and size[0]:
-            layout = layouts[size[1:]]
-        elif size in layouts:
-            layout, pixels = layouts[size], pixels[None]
-        else:
-            single = f"[{height}, {width}]" if channels == 1 else f"[{height}, {width}, {channels}]"
+        sizes = [self.shape, (height, width, channels), *([(height, width)] if channels == 1 else [])]
+        if tuple(pixels.shape) in sizes:
+            pixels = pixels[None]
+        if tuple(pixels.shape[1:]) not in sizes or not len(pixels):
+            allowed = f"[N, {channels}, {height}, {width}], or {list(sizes[-1])} for one"
             raise self._invalid(
-                "images",
-                f"an array {list(size)}",
-                f"[N, {channels}, {height}, {width}], or {single} for one (atlas.inference.own_image reads any image)",
+                "images", f"an array {list(pixels.shape)}", f"{allowed} (atlas.inference.own_image reads any image)"
             )
-        if layout == "HW":
-            pixels = pixels[:, None]
-        elif layout == "HWC":
-            pixels = pixels.permute(0, 3, 1, 2).contiguous()
+        if tuple(pixels.shape[1:]) == (height, width, channels):
+            pixels = pixels.movedim(-1, 1).contiguous()
+        pixels = pixels.reshape(-1, *self.shape)
         if pixels.dtype == torch.uint8:
-            return pixels.float().div(255)
-        if pixels.dtype == torch.bool:
-            return pixels.float()
-        if not pixels.is_floating_point():
-            raise self._invalid("images", f"{pixels.dtype} values", "uint8, or floating point in [0, 1]")
-        low, high = pixels.min().item(), pixels.max().item()
-        if not (low >= 0 and high <= 1):
-            raise self._invalid("images", f"values from {low:.4g} to {high:.4g}", "uint8, or floating point in [0, 1]")
+            return pixels / 255
+        low, high = pixels.float().min().item(), pixels.float().max().item()
+        if not (pixels.is_floating_point() or pixels.dtype == torch.bool) or not (low >= 0 and high <= 1):
+            values = f"{pixels.dtype} values from {low:.4g} to {high:.4g}"
+            raise self._invalid("images", values, "uint8, or floating point in [0, 1]")
         return pixels.float()
 
     @torch.no_grad()
@@ -188,11 +173,8 @@ def load(run: str, source: str | os.PathLike[str] = ".", device: str = "cpu") ->
     is_name = run.replace("_", "").isalnum()
     folder = repository.fetch(f"{MODELS}/{run}", ("model.json", "weights.safetensors")) if is_name else None
     if folder is None:
-        runs = repository.runs()
-        if not runs:
-            raise AtlasError(
-                f"source: found no run in {repository}: neither {MODELS} nor params.yaml; allowed: a checkout"
-            )
+        if not (runs := repository.runs()):
+            raise AtlasError(f"source: no {MODELS} and no params.yaml found in {repository}; allowed: a checkout")
         require_known("run", run, runs)
         raise AtlasError(f"run '{run}' is not trained yet in {repository}; run `make repro RUNS={run}` there first")
     try:

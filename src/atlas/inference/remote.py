@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -51,16 +51,8 @@ class Repository:
         """
         if self.folder and (self.folder / path).is_dir():
             return self.folder / path
-        if not self._has_dvc:
-            return None
-        try:
-            info = self._files.info(path)
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise self._unreadable(error) from error
         # Without a hash, the pipeline knows the output but has not made it.
-        md5 = info.get("dvc_info", {}).get("md5")
+        md5 = (self._read("info", path) or {}).get("dvc_info", {}).get("md5")
         if md5 is None:
             return None
         folder = cache() / md5.removesuffix(".dir") / Path(path).name
@@ -70,7 +62,6 @@ class Repository:
                     for name in names:
                         self._files.get_file(f"{path}/{name}", str(tmp / name))
                 except Exception as error:
-                    # DVC's errors have no common base: its own, its remotes' and the system's come through.
                     raise AtlasError(
                         f"{path} could not be fetched from the DVC remote of {self} ({_reason(error)}): is a remote "
                         "set there (`dvc remote list`), and was the run pushed to it (`dvc push`)?"
@@ -79,31 +70,32 @@ class Repository:
 
     def runs(self) -> list[str]:
         """Return the names of all runs, trained or not: those in params.yaml, and folders of models."""
-        text = ""
         if self.folder and (self.folder / "params.yaml").is_file():
             text = (self.folder / "params.yaml").read_text(encoding="utf-8", errors="replace")
-        elif self._has_dvc:
-            try:
-                text = self._files.read_text("params.yaml", encoding="utf-8")
-            except FileNotFoundError:
-                pass
-            except Exception as error:
-                raise self._unreadable(error) from error
+        else:
+            text = self._read("read_text", "params.yaml") or ""
         try:
-            params = YAML(typ="safe", pure=True).load(text)
-        except (YAMLError, ValueError):
+            names = list(YAML(typ="safe", pure=True).load(text)["runs"])
+        except (YAMLError, ValueError, TypeError, KeyError):
             # A broken file names no run; the stages say what is wrong with it.
-            params = None
-        names = params.get("runs") if isinstance(params, dict) else None
+            names = []
         trained = sorted((self.folder / MODELS).glob("*/model.json")) if self.folder else []
-        return list(dict.fromkeys([*(names or {}), *(path.parent.name for path in trained)]))
+        return list(dict.fromkeys([*names, *(path.parent.name for path in trained)]))
 
-    @cached_property
-    def _has_dvc(self) -> bool:
-        if self.folder is None:
-            return True
-        is_bare = (self.folder / "HEAD").is_file() and (self.folder / "objects").is_dir()
-        return is_bare or (self.folder / ".dvc").is_dir()
+    def _read(self, method: str, path: str) -> Any:
+        """Return what a method of `DVCFileSystem` says of a path; None where it is not there, or no DVC."""
+        if self.folder and not ((self.folder / ".dvc").is_dir() or (self.folder / "HEAD").is_file()):
+            return None
+        try:
+            return getattr(self._files, method)(path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            # DVC's errors have no common base: its own, its remotes' and the system's come through.
+            raise AtlasError(
+                f"source: {self} cannot be read as a DVC repository ({_reason(error)}); allowed: a checkout's folder, "
+                "or the Git address of one (https://..., user@host:path)"
+            ) from error
 
     @cached_property
     def _files(self) -> "DVCFileSystem":
@@ -114,12 +106,6 @@ class Repository:
         # DVC clones addresses into temporary folders, and leaves them behind.
         atexit.register(clean_repos)
         return DVCFileSystem(str(self))
-
-    def _unreadable(self, error: Exception) -> AtlasError:
-        return AtlasError(
-            f"source: {self} cannot be read as a DVC repository ({_reason(error)}); allowed: a checkout's folder, or "
-            "the Git address of one (https://..., user@host:path)"
-        )
 
 
 def cache() -> Path:
