@@ -13,7 +13,7 @@ from torch.nn import functional
 from atlas.core.datasets import to_unit
 from atlas.core.device import DeviceConfig
 from atlas.models.vae import MADE, InverseAutoregressiveFlow, MaskedLinear
-from atlas.nn.networks import decoder, encoder
+from atlas.nn.networks import DECODERS, ENCODERS
 from atlas.training.loop import train_step
 from atlas.training.optimizers import make_optimizers
 
@@ -28,8 +28,8 @@ class PlainVAE(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], latent_dim: int, cond_classes: int) -> None:
         super().__init__()
-        self.encoder = encoder("conv", shape, latent_dim, latent_dim, 0.125, 0.0, cond_classes)
-        self.decoder = decoder("conv", shape, latent_dim, 0.125, 0.0, cond_classes)
+        self.encoder = ENCODERS["conv"](shape, latent_dim, latent_dim, 0.125, 0.0, cond_classes)
+        self.decoder = DECODERS["conv"](shape, latent_dim, 0.125, 0.0, cond_classes)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         mean, log_variance = self.encoder(images, labels).chunk(2, 1)

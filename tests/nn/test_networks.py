@@ -9,15 +9,15 @@ from torch.nn import functional
 
 from atlas.core.model import Shape
 from atlas.nn.conv import Discriminator
-from atlas.nn.networks import Network, decoder, discriminator, encoder
+from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, Network
 
 
 @pytest.mark.parametrize("network", get_args(Network))
 @pytest.mark.parametrize("cond_classes", [0, 10])
 def test_every_network_fits_every_image(network: Network, shape: Shape, cond_classes: int) -> None:
     latent_dim = shape[1] * shape[2] // 16
-    encode = encoder(network, shape, latent_dim, latent_dim, 0.25, 0.1, cond_classes)
-    decode = decoder(network, shape, latent_dim, 0.25, 0.1, cond_classes, 5)
+    encode = ENCODERS[network](shape, latent_dim, latent_dim, 0.25, 0.1, cond_classes)
+    decode = DECODERS[network](shape, latent_dim, 0.25, 0.1, cond_classes, 5)
     images, labels = torch.rand(3, *shape), torch.tensor([1, 2, 9])
     codes = encode(images, labels)[:, :latent_dim]
     assert codes.shape == (3, latent_dim) and decode(codes, labels).shape == (3, 5, *shape[1:])
@@ -34,19 +34,19 @@ def test_the_original_networks_are_the_tutorials() -> None:
         return [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
 
     shape = (1, 28, 28)
-    assert sizes(encoder("original", shape, 8, 8, 1.0, 0.3, 10)) == [
+    assert sizes(ENCODERS["original"](shape, 8, 8, 1.0, 0.3, 10)) == [
         32 * 9 + 32,
         64 * 32 * 9 + 64,
         (64 * 49 + 10) * 64 + 64,
         64 * 16 + 16,
     ]
-    assert sizes(decoder("original", shape, 8, 1.0, 0.3, 10)) == [
+    assert sizes(DECODERS["original"](shape, 8, 1.0, 0.3, 10)) == [
         18 * 49 * 128 + 49 * 128,
         64 * 128 * 25 + 64,
         32 * 64 * 9 + 32,
         32 * 25 + 1,
     ]
-    assert sizes(discriminator("original", shape, 1.0, 0.3, 10)) == [
+    assert sizes(DISCRIMINATORS["original"](shape, 1.0, 0.3, 10)) == [
         128 * 49 + 128,
         64 * 138 * 9 + 64,
         16 * 64 * 9 + 16,

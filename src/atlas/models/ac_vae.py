@@ -8,7 +8,7 @@ from atlas.core.model import Losses, Model, Shape, register
 from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
-from atlas.nn.networks import Network, decoder, encoder
+from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
 @register("ac_vae")
@@ -41,8 +41,8 @@ class ClassCodedVAE(Model):
         super().__init__(shape, num_classes, latent_dim)
         self.class_weight = class_weight
         self.likelihood = Likelihood(likelihood, shape[0], noise)
-        self.encoder = encoder(network, shape, latent_dim, latent_dim + num_classes, width, dropout)
-        self.decoder = decoder(network, shape, latent_dim, width, dropout, num_classes, self.likelihood.num_outputs)
+        self.encoder = ENCODERS[network](shape, latent_dim, latent_dim + num_classes, width, dropout)
+        self.decoder = DECODERS[network](shape, latent_dim, width, dropout, num_classes, self.likelihood.num_outputs)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"autoencoder": list(self.parameters())}

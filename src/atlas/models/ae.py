@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from atlas.core.model import Losses, Model, Shape, register
 from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import bernoulli, squared_error
-from atlas.nn.networks import Network, decoder, encoder
+from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
 @register("ae")
@@ -32,8 +32,8 @@ class Autoencoder(Model):
     ) -> None:
         super().__init__(shape, num_classes, latent_dim)
         self.reconstruction = reconstruction
-        self.encoder = encoder(network, shape, latent_dim, 0, width, dropout)
-        self.decoder = decoder(network, shape, latent_dim, width, dropout)
+        self.encoder = ENCODERS[network](shape, latent_dim, 0, width, dropout)
+        self.decoder = DECODERS[network](shape, latent_dim, width, dropout)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"autoencoder": list(self.parameters())}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from atlas.core.model import Losses, Model, Shape, register
 from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import nll_fake, nll_real
-from atlas.nn.networks import AdversarialNetwork, discriminator, generator
+from atlas.nn.networks import DISCRIMINATORS, GENERATORS, AdversarialNetwork
 
 
 @register("gan")
@@ -42,10 +42,9 @@ class GAN(Model):
         self.conditional = conditional
         self.hinge = adversarial_loss == "hinge"
         cond_classes = num_classes if conditional else 0
-        self.generator = generator(network, shape, latent_dim, width, dropout, cond_classes)
-        self.discriminator = discriminator(
-            network, shape, width, dropout, cond_classes, label_path == "projection", spectral_norm
-        )
+        self.generator = GENERATORS[network](shape, latent_dim, width, dropout, cond_classes)
+        projection = label_path == "projection"
+        self.discriminator = DISCRIMINATORS[network](shape, width, dropout, cond_classes, projection, spectral_norm)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {

@@ -12,7 +12,7 @@ from atlas.core.schema import Count, Fraction, LatentDim, Weight, Width
 from atlas.nn.layers import NEGATIVE_SLOPE
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
-from atlas.nn.networks import Network, decoder, encoder
+from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 FLOW_GATE = 2.0
 """Added to the gate's logit, so that a fresh step changes the code little (Kingma et al. 2016 use 1 to 2)."""
@@ -59,9 +59,9 @@ class VAE(Model):
         cond_classes = num_classes if conditional else 0
         self.likelihood = Likelihood(likelihood, shape[0], noise)
         self.pixels = self.likelihood.pixels
-        # The encoder returns mean, log-variance and the flow's context h.
-        self.encoder = encoder(network, shape, latent_dim, latent_dim + self.flow_context, width, dropout, cond_classes)
-        self.decoder = decoder(network, shape, latent_dim, width, dropout, cond_classes, self.likelihood.num_outputs)
+        outputs = latent_dim + self.flow_context  # log-variance and the context h, besides the mean
+        self.encoder = ENCODERS[network](shape, latent_dim, outputs, width, dropout, cond_classes)
+        self.decoder = DECODERS[network](shape, latent_dim, width, dropout, cond_classes, self.likelihood.num_outputs)
         self.flow = InverseAutoregressiveFlow(latent_dim, self.flow_context, flow_units, flow_steps)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from atlas.core.model import Losses, Model, Shape, register
 from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
-from atlas.nn.networks import AdversarialNetwork, decoder, discriminator, encoder
+from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, AdversarialNetwork
 
 LOG_VARIANCE_BOUND = 2.0
 """As in the original tutorial."""
@@ -53,9 +53,9 @@ class VAEGAN(Model):
         self.gamma = gamma
         self.use_cross_entropy = feature_loss == "cross_entropy"
         cond_classes = num_classes if conditional else 0
-        self.encoder = encoder(network, shape, latent_dim, latent_dim, width, dropout, cond_classes)
-        self.decoder = decoder(network, shape, latent_dim, width, dropout, cond_classes)
-        self.discriminator = discriminator(network, shape, width, dropout, cond_classes)
+        self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, cond_classes)
+        self.decoder = DECODERS[network](shape, latent_dim, width, dropout, cond_classes)
+        self.discriminator = DISCRIMINATORS[network](shape, width, dropout, cond_classes)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {

@@ -141,9 +141,9 @@ class Discriminator(Conditioned):
         width: float = 1.0,
         dropout: float = 0.0,
         cond_classes: int = 0,
-        original: bool = False,
         projection: bool = False,
         spectral_norm: bool = False,
+        original: bool = False,
     ) -> None:
         super().__init__(0 if projection else cond_classes, 1.0 if original else LABEL_SCALE)
         check_shape(shape)
@@ -165,7 +165,7 @@ class Discriminator(Conditioned):
         self.output = nn.Linear(flat, 1)
         self.projection = nn.Linear(cond_classes, flat, bias=False) if projection and cond_classes else None
         self.projected_classes = cond_classes
-        self.centre = 0.0 if original else 0.5
+        self.center = 0.0 if original else 0.5
         initialize(self)
         if spectral_norm:
             for layer in [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]:
@@ -173,7 +173,7 @@ class Discriminator(Conditioned):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images [N, C, H, W] in [0, 1], labels [N] to logits [N] and features [N, F] of layer l."""
-        features = self.second(self.concat_label(self.first(images - self.centre), labels)).flatten(1)
+        features = self.second(self.concat_label(self.first(images - self.center), labels)).flatten(1)
         active = nn.functional.leaky_relu(features, NEGATIVE_SLOPE)
         logits = self.output(active).squeeze(1).float()
         if self.projection is not None:
