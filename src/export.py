@@ -21,8 +21,11 @@ def main() -> None:
 def export(names: list[str]) -> None:
     """Export the runs of these names, or all of them; write outputs/onnx."""
     # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
+    import torch
+
     from atlas.core import settings as settings_file
     from atlas.core.datasets import Dataset
+    from atlas.core.model import load_model
     from atlas.export.explorer import export_run
 
     settings = settings_file.load()
@@ -32,8 +35,10 @@ def export(names: list[str]) -> None:
 
     def export_all(target: Path) -> None:
         for number, run in enumerate(runs, 1):
+            # On the CPU whatever the machine: the same bytes everywhere, and small networks.
+            model, classes = load_model(sources[run.key], torch.device("cpu"))
             with atomic_dir(target / run.key) as folder:
-                summary = export_run(sources[run.key], test[run.dataset], folder)
+                summary = export_run(model, classes, test[run.dataset], folder)
             print(f"{run.key}: {summary} ({number} of {len(runs)})")
 
     if names:

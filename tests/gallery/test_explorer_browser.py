@@ -16,7 +16,7 @@ from atlas.core.datasets import Split
 from atlas.core.files import AtlasError
 from atlas.core.model import Model, Shape, build, find_model
 from atlas.core.settings import keywords
-from atlas.export.explorer import SIDE, write_explorer_files
+from atlas.export.explorer import SIDE, export_run
 from atlas.gallery import explorer as gallery_explorer
 from atlas.gallery import onnx_runtime, pages
 from atlas.gallery.outputs import RunPage
@@ -51,7 +51,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
         generator = torch.Generator().manual_seed(2)
         images = torch.randint(0, 256, (20, *shape), generator=generator, dtype=torch.uint8)
         (folder / key).mkdir()
-        write_explorer_files(model_of(key), list(DIGITS), Split(images, torch.arange(20) % 10), folder / key)
+        export_run(model_of(key), list(DIGITS), Split(images, torch.arange(20) % 10), folder / key)
         settings = {"dataset": key.split("_")[0], "model": variant, "latent_dim": size}
         explorer = gallery_explorer.read(folder / key)
         runs.append(RunPage(key, settings["dataset"], variant, settings, explorer=explorer))

@@ -22,13 +22,23 @@ def run_stage(main: Callable[[], None]) -> None:
 
     So does SIGTERM, as Ctrl-C: what the stage has not finished is cleared away.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminated = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         main()
-    except AtlasError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again to go on")
+    except BaseException as error:
+        # A compiled module that is interrupted while Python imports it may raise ImportError instead.
+        if terminated or isinstance(error, KeyboardInterrupt):
+            sys.exit("interrupted: run the same command again to go on")
+        if isinstance(error, AtlasError):
+            sys.exit(f"error: {error}")
+        raise
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from torch import Tensor
 from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write, write_json
 from atlas.core.latent import decode_uint8, encode_dataset, map_codes
-from atlas.core.model import Model, load_model
+from atlas.core.model import Model
 from atlas.export.onnx import NETWORKS, export_small
 from atlas.plotting.canvas import grid
 
 IMAGES_PER_LABEL = 2
 """Test images of each label that go with the networks."""
 STATISTICS_IMAGES = 2000
-"""Test images whose codes give their mean and standard deviation."""
+"""Test images whose codes give the explorer's range and the order of its dimensions."""
 CALIBRATION_IMAGES = 1000
 """Test images, and as many codes drawn from the explorer's range, on which quantized networks are checked."""
 SIDE = 11
@@ -36,13 +36,14 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
     there is no prior. `order` lists the dimensions, those first whose codes vary most between test images.
     """
     size = model.latent_dim
-    mean, std = torch.zeros(size), torch.ones(size)
+    center, spread = torch.zeros(size), torch.ones(size)
     order = list(range(size))
     images = []
     if model.can("encode"):
         codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
-        mean, std = codes.mean(0), codes.std(0)
-        order = std.argsort(descending=True, stable=True).tolist()
+        order = codes.std(0).argsort(descending=True, stable=True).tolist()
+        if not model.has_prior:
+            center, spread = codes.mean(0), codes.std(0)
         for label in range(len(classes)):
             for index in torch.nonzero(test.labels == label)[:IMAGES_PER_LABEL, 0]:
                 pixels = base64.b64encode(test.images[index].numpy().tobytes()).decode("ascii")
@@ -52,19 +53,13 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
         "classes": classes,
         "conditional": model.conditional,
         "latent_dim": size,
-        "mean": _rounded(mean),
-        "std": _rounded(std),
-        "center": _rounded(torch.zeros(size) if model.has_prior else mean),
-        "spread": _rounded(torch.ones(size) if model.has_prior else std),
+        "center": [round(value, 5) for value in center.tolist()],
+        "spread": [round(value, 5) for value in spread.tolist()],
         "order": order,
         "side": SIDE,
         "reach": REACH,
         "images": images,
     }
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(value, 5) for value in values.tolist()]
 
 
 def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) -> tuple[Tensor, Tensor]:
@@ -96,22 +91,8 @@ def draw_map(model: Model, metadata: dict) -> np.ndarray:
     return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
 
 
-def export_run(source: Path, test: Split, folder: Path) -> str:
-    """Write a run's networks, their description and the drawn map into an empty folder; return a line about it.
-
-    Args:
-        source: the folder that stage train wrote.
-
-    Raises:
-        AtlasError: if the trained model is missing or damaged.
-    """
-    # On the CPU whatever the machine: the same bytes everywhere, and small networks.
-    model, classes = load_model(source, torch.device("cpu"))
-    return write_explorer_files(model, classes, test, folder)
-
-
-def write_explorer_files(model: Model, classes: list[str], test: Split, folder: Path) -> str:
-    """Write what `export_run` does, of a model in evaluation mode."""
+def export_run(model: Model, classes: list[str], test: Split, folder: Path) -> str:
+    """Write a model's networks, their description and the map into an empty folder; return a line about it."""
     metadata = explorer_metadata(model, classes, test)
     write_json(folder / "explorer.json", metadata)
     with atomic_write(folder / "map.webp") as tmp:

@@ -45,24 +45,19 @@ def export_network(model: Model, network: str) -> bytes:
     codes, images = torch.zeros(2, model.latent_dim), torch.zeros(2, *model.shape)
     inputs, names = (codes, ("codes", "images")) if network == "decoder" else (images, ("images", "codes"))
     batch = torch.export.Dim("batch")
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # That both inputs share their free dimension is meant.
-            warnings.filterwarnings("ignore", message=r"(?s).*will not be used, since it shares")
-            program = torch.onnx.export(
-                _Network(model, NETWORKS[network]).eval(),
-                (inputs, torch.zeros(2, dtype=torch.int64)),
-                input_names=[names[0], "labels"],
-                output_names=[names[1]],
-                dynamic_shapes=({0: batch}, {0: batch}),
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # That both inputs share their free dimension is meant.
+        warnings.filterwarnings("ignore", message=r"(?s).*will not be used, since it shares")
+        program = torch.onnx.export(
+            _Network(model, NETWORKS[network]).eval(),
+            (inputs, torch.zeros(2, dtype=torch.int64)),
+            input_names=[names[0], "labels"],
+            output_names=[names[1]],
+            dynamic_shapes=({0: batch}, {0: batch}),
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     proto = program.model_proto
     graph = proto.graph
@@ -105,10 +100,9 @@ def run_network(network: bytes, inputs: Tensor, labels: Tensor) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    feeds = dict(zip(("inputs", "labels"), (inputs.numpy(), labels.numpy()), strict=True))
-    names = [node.name for node in session.get_inputs()]
     # The exporter drops an input that a network ignores.
-    return session.run(None, {name: feeds["labels" if name == "labels" else "inputs"] for name in names})[0]
+    names = [node.name for node in session.get_inputs()]
+    return session.run(None, {name: (labels if name == "labels" else inputs).numpy() for name in names})[0]
 
 
 @torch.no_grad()
