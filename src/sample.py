@@ -43,7 +43,6 @@ def draw(figures: "RunFigures", source: Path) -> None:
     """Draw every figure that this model can give; `source` is the folder that its training wrote."""
     from atlas.core.history import read_history
     from atlas.figures import latent_space, samples
-    from atlas.figures.epochs import epochs
     from atlas.plotting.charts import loss_curves
     from atlas.plotting.frames import load_frames
 
@@ -63,7 +62,7 @@ def draw(figures: "RunFigures", source: Path) -> None:
         latent_space.latent_scatter(figures)
     if figures.model.conditional:
         samples.style_transfer(figures)
-        epochs(figures, load_frames(source / "frames.npz"))
+        samples.epochs(figures, load_frames(source / "frames.npz"))
     elif figures.model.can("encode"):
         samples.label_arithmetic(figures)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.plotting.test_frames import write_frames
 
-from atlas.figures.epochs import epoch_images
+from atlas.figures.samples import epoch_images
 from atlas.plotting.frames import load_frames
 
 

@@ -19,7 +19,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 class RunFigures:
     """The figures of one run, drawn one by one into a folder, each with its caption.
 
-    The functions of `atlas.figures.samples`, `latent_space` and `epochs` take it, draw one figure and add it.
+    The functions of `atlas.figures.samples` and `latent_space` take it, draw one figure and add it.
     """
 
     def __init__(self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings, folder: Path):

@@ -8,6 +8,7 @@ from torch.nn import functional
 from atlas.core.latent import map_axes, map_codes, pca
 from atlas.figures.context import RunFigures, dimension_name
 from atlas.plotting import charts, sheets
+from atlas.plotting.canvas import Array
 
 MANY_DIMENSIONS = 64
 """Dimensions from which on two of them say next to nothing."""
@@ -22,9 +23,9 @@ def latent_maps(figures: RunFigures) -> None:
     # Without a prior, the map covers the codes of the test images, around their mean.
     codes = None if model.has_prior else figures.codes
     first, second = map_axes(side, quantile, None if codes is None else codes[:, axes])
-    grid = (torch.zeros(model.latent_dim) if codes is None else codes.mean(0)).repeat(side * side, 1)
-    grid[:, axes] = map_codes(first, second, len(axes))
-    maps = [figures.decode(grid, label).reshape(side, side, *model.shape) for label in figures.labels]
+    grid = (torch.zeros(model.latent_dim) if codes is None else codes.mean(0)).repeat(side, side, 1)
+    grid[..., axes] = map_codes(first, second, len(axes)).unflatten(0, (side, side))
+    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
     where = "at equal steps of probability of N(0, 1)" if codes is None else "over the region that the codes occupy"
     rest = "" if model.latent_dim <= 2 else f", the other dimensions {'zero' if codes is None else 'at their means'}"
     subject = f"Map of {figures.axes_description}"
@@ -32,7 +33,7 @@ def latent_maps(figures: RunFigures) -> None:
         path, title = figures.add(
             "maps.png", f"{subject}: every label", f"for each label a grid of decoded images, {where}{rest}"
         )
-        sheets.latent_maps(path, np.stack(maps), figures.classes, title, names)
+        sheets.latent_maps(path, maps, figures.classes, title, names)
     for label, images in zip(figures.labels, maps, strict=True):
         path, title = figures.add(
             f"map_{label}.png" if model.conditional else "map.png",
@@ -51,8 +52,8 @@ def pca_map(figures: RunFigures) -> None:
     side = figures.settings.map_steps
     center, components, share = pca(codes, 2)
     first, second = map_axes(side, figures.settings.map_quantile, (codes - center) @ components)
-    grid = center + map_codes(first, second, 2) @ components.T
-    maps = [figures.decode(grid, label).reshape(side, side, *model.shape) for label in figures.labels]
+    grid = (center + map_codes(first, second, 2) @ components.T).unflatten(0, (side, side))
+    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
     path, title = figures.add(
         "plane.png",
         f"Map of the plane in which {model.latent_dim}-dimensional codes vary most",
@@ -61,7 +62,7 @@ def pca_map(figures: RunFigures) -> None:
     )
     names = ("1st component", "2nd component")
     if model.conditional:
-        sheets.latent_maps(path, np.stack(maps), figures.classes, title, names)
+        sheets.latent_maps(path, maps, figures.classes, title, names)
     else:
         sheets.latent_map(path, maps[0], first.numpy(), second.numpy(), title, names)
 
@@ -76,10 +77,9 @@ def traversals(figures: RunFigures) -> None:
     code = figures.prior_codes(1)[0] if figures.codes is None else figures.codes[0]
     # Over quantiles of N(0, 1); without a prior, of the codes of the test images.
     codes = None if model.has_prior else figures.codes
-    values = [map_axes(steps, quantile, None if codes is None else codes[:, [axis]])[0] for axis in axes]
     grid = code.repeat(len(axes), steps, 1)
     for row, axis in enumerate(axes):
-        grid[row, :, axis] = values[row]
+        grid[row, :, axis], _ = map_axes(steps, quantile, None if codes is None else codes[:, [axis]])
     names = [dimension_name(axis) + ("" if rates is None else f" · {rates[axis]:.1f} nats") for axis in axes]
     start = "a code drawn from N(0, I)" if no_encoder else f"the code of a test image ({figures.classes[label]})"
     order = ", highest rate first" if rates is not None else "" if no_encoder else ", largest variance first"
@@ -91,9 +91,10 @@ def traversals(figures: RunFigures) -> None:
         f"each row is {start} with one dimension moved from left to right and all others kept, the row named by the "
         "dimension" + ("" if rates is None else " and its mean rate"),
     )
-    span = f"quantiles {quantile:g} to {1 - quantile:g} of "
-    span += "N(0, 1)" if model.has_prior else "the codes of test images"
-    columns = [f"{value:.2f}".replace("-", "−") for value in values[0].tolist()] if model.has_prior else []
+    span = (
+        f"quantiles {quantile:g} to {1 - quantile:g} of {'N(0, 1)' if model.has_prior else 'the codes of test images'}"
+    )
+    columns = [f"{value:.2f}".replace("-", "−") for value in grid[0, :, axes[0]].tolist()] if model.has_prior else []
     below = f"{start}, one dimension at a time over the {span}"
     sheets.image_rows(path, figures.decode(grid, label), names, title, below, columns)
 
@@ -103,36 +104,37 @@ def interpolations(figures: RunFigures) -> None:
     rows, steps = figures.settings.interpolations, figures.settings.interpolation_steps
     weights = torch.linspace(0, 1, steps)
     conditional = figures.model.conditional
+    originals: list[Array] = []
+    columns: list[str] = []
     if figures.codes is None:
         starts, ends = figures.prior_codes(2 * rows).chunk(2)
+        codes = spherical(starts, ends, weights)
         labels = torch.arange(rows) % len(figures.classes)
-        images = figures.decode(spherical(starts, ends, weights), labels[:, None].expand(rows, steps))
-        path, title = figures.add(
-            "interpolations.png",
-            "Between two codes drawn from N(0, I), on a great circle",
-            "each row goes from the image of one prior code to that of another along the sphere (spherical "
-            "interpolation)" + (", both with the label at the left" if conditional else ""),
-        )
         names = [figures.classes[label] for label in labels.tolist()] if conditional else [""] * rows
+        title = "Between two codes drawn from N(0, I), on a great circle"
+        alt = (
+            "each row goes from the image of one prior code to that of another along the sphere (spherical "
+            "interpolation)" + (", both with the label at the left" if conditional else "")
+        )
         below = "spherical interpolation: no step leaves the shell of the prior"
-        sheets.image_rows(path, images, names, title, below)
-        return
-    first, last = pairs(figures.test.labels.cpu(), rows, conditional)
-    labels = figures.test.labels[first].cpu()
-    codes = linear(figures.codes_of(first), figures.codes_of(last), weights)
-    images = figures.decode(codes, labels[:, None].expand(len(first), steps))
-    names = figures.names_of(first)
-    if not conditional:
-        names = [f"{start} – {end}" for start, end in zip(names, figures.names_of(last), strict=True)]
-    path, title = figures.add(
-        "interpolations.png",
-        "Between two test images" + (" of one label" if conditional else ""),
-        "each row shows a test image, then images decoded along the straight line from its code to that of the test "
-        "image at the other end" + (", all with the label at the left" if conditional else ""),
-    )
-    columns = ["original", "decoded", *[""] * (steps - 2), "decoded", "original"]
-    below = "linear interpolation between the codes of the originals at both ends"
-    sheets.image_rows(path, images, names, title, below, columns, figures.images(first), figures.images(last))
+    else:
+        first, last = pairs(figures.test.labels.cpu(), rows, conditional)
+        codes = linear(figures.codes_of(first), figures.codes_of(last), weights)
+        labels = figures.test.labels[first].cpu()
+        names = figures.names_of(first)
+        if not conditional:
+            names = [f"{start} – {end}" for start, end in zip(names, figures.names_of(last), strict=True)]
+        title = "Between two test images" + (" of one label" if conditional else "")
+        alt = (
+            "each row shows a test image, then images decoded along the straight line from its code to that of the "
+            "test image at the other end" + (", all with the label at the left" if conditional else "")
+        )
+        below = "linear interpolation between the codes of the originals at both ends"
+        columns = ["original", "decoded", *[""] * (steps - 2), "decoded", "original"]
+        originals = [figures.images(first), figures.images(last)]
+    path, title = figures.add("interpolations.png", title, alt)
+    images = figures.decode(codes, labels[:, None].expand(rows, steps))
+    sheets.image_rows(path, images, names, title, below, columns, *originals)
 
 
 def pairs(labels: Tensor, count: int, same_label: bool) -> tuple[Tensor, Tensor]:
@@ -144,17 +146,14 @@ def pairs(labels: Tensor, count: int, same_label: bool) -> tuple[Tensor, Tensor]
     by_class = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
     classes = len(by_class)
 
-    def nth(label: int, turn: int) -> Tensor:
-        index = by_class[label % classes]
-        return index[turn % len(index)]
+    def images(places: Tensor) -> Tensor:
+        """Return the images at places in the order that takes one of each class in turn."""
+        turns = [(by_class[place % classes], place // classes) for place in places.tolist()]
+        return torch.stack([index[turn % len(index)] for index, turn in turns])
 
-    if same_label:
-        drawn = [(nth(row, 2 * (row // classes)), nth(row, 2 * (row // classes) + 1)) for row in range(count)]
-    else:
-        # Class 0 to 1, 2 to 3, and so on; the turn of each is how often the classes were gone through.
-        drawn = [(nth(2 * row, 2 * row // classes), nth(2 * row + 1, (2 * row + 1) // classes)) for row in range(count)]
-    first, last = zip(*drawn, strict=True)
-    return torch.stack(first), torch.stack(last)
+    rows = torch.arange(count)
+    first = rows + rows // classes * classes if same_label else 2 * rows
+    return images(first), images(first + (classes if same_label else 1))
 
 
 def linear(starts: Tensor, ends: Tensor, weights: Tensor) -> Tensor:

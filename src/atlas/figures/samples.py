@@ -1,4 +1,4 @@
-"""Figures of images: samples, reconstructions, class predictions, style transfer, arithmetic of codes."""
+"""Figures of images: samples, reconstructions, class predictions, style transfer, arithmetic of codes, epochs."""
 
 import numpy as np
 import torch
@@ -7,6 +7,8 @@ from atlas.core.datasets import to_unit
 from atlas.core.latent import encode_dataset
 from atlas.figures.context import RunFigures
 from atlas.plotting import sheets
+from atlas.plotting.canvas import Array
+from atlas.plotting.frames import Frames
 
 
 def samples(figures: RunFigures) -> None:
@@ -86,3 +88,28 @@ def label_arithmetic(figures: RunFigures) -> None:
         path, figures.decode(means, 0), figures.images(index), figures.names_of(index), figures.decode(moved, 0),
         [figures.classes[label] for label in present.tolist()], title,
     )  # fmt: skip
+
+
+def epochs(figures: RunFigures, frames: Frames) -> None:
+    """Draw a row an epoch and a column a class, all of one code: the center of the map, or the first prior code."""
+    names, images = epoch_images(frames)
+    style = "the map's center" if frames.kind == "map" else "one draw from N(0, I)"
+    path, title = figures.add(
+        "epochs.png",
+        f"Every class in one style ({style}), epoch by epoch",
+        "a row for each epoch, from the untrained model (0) at the top to the last, and a column for each class",
+    )
+    sheets.image_rows(path, images, names, title, "row: epochs trained, 0 before any; column: class", figures.classes)
+
+
+def epoch_images(frames: Frames) -> tuple[list[str], Array]:
+    """Return one image a label, before the first epoch and after each.
+
+    Returns:
+        the rows' names, "0" and the epochs' numbers; images uint8 [rows, labels, C, H, W].
+    """
+    ends = frames.epoch_ends
+    rows = np.searchsorted(frames.steps, [0, *ends])
+    names = ["0", *(str(end // ends[0]) for end in ends)]
+    middle = frames.images.shape[2] // 2 if frames.kind == "map" else 0
+    return names, frames.images[rows][:, :, middle, middle]

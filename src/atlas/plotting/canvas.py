@@ -44,7 +44,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def fit_font(texts: Iterable[str], width: float, size: int, bold: bool = False) -> int:
     """Return the largest text size up to `size`, and at least 9, at which each text is at most `width` pixels long."""
-    longest = max(font(size, bold).getlength(text) for text in texts)
+    longest = max((font(size, bold).getlength(text) for text in texts), default=0)
     return max(9, min(size, int(size * (width - 4) / max(longest, 1))))
 
 
@@ -60,25 +60,19 @@ def wrap(text: str, width: float, size: int, bold: bool = False) -> str:
     return "\n".join(lines)
 
 
-def to_rgb(images: Array) -> Array:
-    """Return uint8 images [..., C, H, W], with C = 1 or 3, as [..., H, W, 3].
-
-    Raises:
-        ValueError: if the array is not such images.
-    """
-    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-3] not in (1, 3):
-        raise ValueError(f"images must be uint8 [..., 1 or 3, H, W], not {images.dtype} {list(images.shape)}")
-    channels_last = np.moveaxis(images, -3, -1)
-    return channels_last if channels_last.shape[-1] == 3 else np.repeat(channels_last, 3, axis=-1)
-
-
 def grid(images: Array, gap: int = 1, scale: int = 1) -> Array:
     """Grid of images [rows, columns, C, H, W] on one canvas, uint8 [H', W', 3], with light gaps between the cells.
 
     Each pixel becomes a square of `scale` pixels; cell (i, j) begins at row i * (H * scale + gap) and at column
     j * (W * scale + gap). There is no gap around the whole.
+
+    Raises:
+        ValueError: if the array is not uint8 with C = 1 or 3.
     """
-    cells = to_rgb(images).repeat(scale, axis=2).repeat(scale, axis=3)
+    if images.dtype != np.uint8 or images.shape[2] not in (1, 3):
+        raise ValueError(f"images must be uint8 [..., 1 or 3, H, W], not {images.dtype} {list(images.shape)}")
+    images = np.moveaxis(images, 2, -1).repeat(3 // images.shape[2], axis=-1)
+    cells = images.repeat(scale, axis=2).repeat(scale, axis=3)
     rows, columns, height, width, _ = cells.shape
     canvas = np.full((rows, height + gap, columns, width + gap, 3), GAP, np.uint8)
     canvas[:, :height, :, :width] = cells.transpose(0, 2, 1, 3, 4)

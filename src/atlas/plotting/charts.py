@@ -98,8 +98,7 @@ def latent_scatter(
     if outside:
         note = f"{outside:,} of {len(codes):,} codes lie outside"
         figure.text((95 + side) / width, 14 / height, note, fontsize=FONT_SIZE * 0.75, color=MUTED, ha="right")
-    write_png(path, pixels_of(figure))
-    _write_svg(path, figure)
+    _write_png_and_svg(path, figure)
 
 
 def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -140,8 +139,7 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
             list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - 48 / height),
             ncols=len(handles), fontsize=FONT_SIZE * 0.9, frameon=False, labelcolor=TEXT,
         )  # fmt: skip
-    write_png(path, pixels_of(figure))
-    _write_svg(path, figure)
+    _write_png_and_svg(path, figure)
 
 
 def learning_curve_difference(
@@ -276,8 +274,9 @@ def _separate(positions: Array, texts: Sequence[str], size: float, side: int) ->
     return positions
 
 
-def _write_svg(path: Path, figure: Figure) -> None:
-    """Write a figure as SVG beside `path`, unless it is too large."""
+def _write_png_and_svg(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, and as SVG beside it unless that is too large."""
+    write_png(path, pixels_of(figure))
     drawn = BytesIO()
     # Without a salt and with a date, the same chart would be other bytes every time.
     with rc_context({"svg.hashsalt": "atlas"}):

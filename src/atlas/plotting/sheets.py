@@ -4,6 +4,7 @@ Every image is shown pixel by pixel, enlarged by a whole factor. Images are uint
 function writes one PNG.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,23 +50,22 @@ def reconstructions(
     `texts` are the parts of what is written above each original, on one line where there is room and else one below
     the other; where `wrong` [N] it is bold, red and crossed.
     """
-    bands = -(-len(originals) // PAIRS_PER_ROW)
-    columns = -(-len(originals) // bands)
+    bands = math.ceil(len(originals) / PAIRS_PER_ROW)
+    columns = math.ceil(len(originals) / bands)
     scale = _scale(columns, originals)
     column_width = (originals.shape[-1] + 1) * scale
     marked = [["✗ " + parts[0], *parts[1:]] if bad else list(parts) for parts, bad in zip(texts, wrong, strict=True)]
     lines, size = _fit_lines(marked, column_width, text_size(columns * column_width - scale))
-    line_space = round(1.3 * size * max(map(len, lines), default=0))
     starts = range(0, len(originals), columns)
     pairs = [np.stack([images[start : start + columns] for images in (originals, reconstructions)]) for start in starts]
-    canvas, tops, lefts = _arrange([[pair] for pair in pairs], scale, _group_gap(scale) + line_space)
-    labels = _row_labels(["original", "reconstruction"] * bands, tops, originals, scale, canvas)
+    sheet = _Sheet([[pair] for pair in pairs], round(1.3 * size * max(map(len, lines), default=0)))
+    labels = sheet.row_labels(["original", "reconstruction"] * bands)
     for index, (parts, bad) in enumerate(zip(lines, wrong, strict=True)):
         row, column = divmod(index, columns)
         for line, text in enumerate(reversed(parts)):
-            x, y = lefts[column] + column_width / 2, tops[2 * row] - size * (0.4 + 1.2 * line)
+            x, y = sheet.lefts[column] + column_width / 2, sheet.tops[2 * row] - size * (0.4 + 1.2 * line)
             labels.append(Label(x, y, text, "ms", size, bold=bad, color=WRONG if bad else TEXT))
-    write_sheet(path, canvas, title, labels)
+    write_sheet(path, sheet.canvas, title, labels)
 
 
 def samples(path: Path, images: Array, classes: Sequence[str], title: str) -> None:
@@ -77,14 +77,12 @@ def samples(path: Path, images: Array, classes: Sequence[str], title: str) -> No
         image_rows(path, images, classes, title)
         return
     count = images.shape[1]
-    columns = int(np.ceil(np.sqrt(count)))
-    cells = np.zeros((-(-count // columns) * columns, *images.shape[2:]), np.uint8)
-    cells[:count] = images[0]
-    scale = _scale(columns, images)
-    canvas, tops, lefts = _arrange([[cells.reshape(-1, columns, *images.shape[2:])]], scale)
+    columns = math.ceil(math.sqrt(count))
+    cells = np.pad(images[0], [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
+    sheet = _Sheet([[cells.reshape(-1, columns, *images.shape[2:])]])
     if remainder := count % columns:
-        canvas[max(0, tops[-1] - scale) :, lefts[remainder] - scale :] = BACKGROUND
-    write_sheet(path, canvas, title)
+        sheet.canvas[max(0, sheet.tops[-1] - sheet.scale) :, sheet.lefts[remainder] - sheet.scale :] = BACKGROUND
+    write_sheet(path, sheet.canvas, title)
 
 
 def latent_map(path: Path, images: Array, first: Array, second: Array, title: str, axes: Sequence[str] = AXES) -> None:
@@ -98,20 +96,18 @@ def latent_map(path: Path, images: Array, first: Array, second: Array, title: st
     """
     if not (np.all(np.diff(first) > 0) and np.all(np.diff(second) < 0)):
         raise ValueError("first must ascend (z1, left to right) and second descend (z2, top to bottom)")
-    scale = _scale(images.shape[1], images)
-    canvas, tops, lefts = _arrange([[images]], scale)
-    height, width = canvas.shape[:2]
-    size = text_size(width)
-    rows = thinned(len(second), TICKS)
-    row_names = [_format_code(second[row]) for row in rows]
-    labels = _row_labels(row_names, [tops[row] for row in rows], images, scale, canvas)
-    for column in thinned(len(first), TICKS):
-        x = lefts[column] + images.shape[-1] * scale / 2
+    sheet = _Sheet([[images]])
+    size, (height, width) = sheet.text_size, sheet.canvas.shape[:2]
+    ticks = thinned(len(first), TICKS)
+    row_names = [_format_code(value) if row in ticks else "" for row, value in enumerate(second)]
+    labels = sheet.row_labels(row_names)
+    for column in ticks:
+        x = sheet.lefts[column] + sheet.cell_width / 2
         labels.append(Label(x, height + size * 0.4, _format_code(first[column]), "ma", size))
     widest = max(font(size).getlength(text) for text in row_names)
     labels.append(Label(width / 2, height + size * 1.8, axes[0], "ma", size, bold=True))
     labels.append(Label(-widest - size * 1.1, height / 2, axes[1], "rm", size, bold=True))
-    write_sheet(path, canvas, title, labels)
+    write_sheet(path, sheet.canvas, title, labels)
 
 
 def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, axes: Sequence[str] = AXES) -> None:
@@ -127,12 +123,11 @@ def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, a
     maps = [grid(image, scale, scale) for image in images]
     height, width = maps[0].shape[:2]
     size = text_size(width * columns)
-    layout = GridLayout(len(maps), columns, height, width, round(size * 1.5) if any(classes) else 0, size)
+    layout = GridLayout(len(maps), columns, height, width, round(size * 1.5), size)
     canvas = layout.paint(maps)
     directions = f"each map: {axes[0]} rises to the right, {axes[1]} upwards"
-    labels = layout.captions(classes, size) if any(classes) else []
-    y = canvas.shape[0] + size * 0.7
-    labels.append(Label(canvas.shape[1] / 2, y, directions, "ma", round(size * 0.85), color=MUTED))
+    x, y = canvas.shape[1] / 2, canvas.shape[0] + size * 0.7
+    labels = [*layout.captions(classes, size), Label(x, y, directions, "ma", round(size * 0.85), color=MUTED)]
     write_sheet(path, canvas, title, labels)
 
 
@@ -143,11 +138,9 @@ def style_transfer(
 
     `transfers` [S, L, C, H, W] is the image of style s and class l: column s, row l.
     """
-    scale = _scale(len(originals), originals)
-    canvas, tops, lefts = _arrange([[originals[None]], [transfers.swapaxes(0, 1)]], scale)
-    labels = _row_labels(["original", *classes], tops, originals, scale, canvas)
-    labels += _column_labels(original_labels, lefts, originals, scale, canvas)
-    write_sheet(path, canvas, title, labels)
+    sheet = _Sheet([[originals[None]], [transfers.swapaxes(0, 1)]])
+    labels = sheet.row_labels(["original", *classes]) + sheet.column_labels(original_labels)
+    write_sheet(path, sheet.canvas, title, labels)
 
 
 def style_transfer_sheet(
@@ -191,17 +184,13 @@ def image_rows(
     `before` and `after` [rows, C, H, W] stand at the left and the right ends of the rows, set apart. They have column
     labels too.
     """
-    blocks = [None if before is None else before[:, None], images, None if after is None else after[:, None]]
-    present = [block for block in blocks if block is not None]
-    scale = _scale(images.shape[1] + len(present) - 1, images)
-    canvas, tops, lefts = _arrange([present], scale)
-    height, width = canvas.shape[:2]
-    labels = _row_labels(row_labels, tops, images, scale, canvas)
-    labels += _column_labels(column_labels, lefts, images, scale, canvas)
-    size = text_size(width)
+    start, end = (None if images is None else images[:, None] for images in (before, after))
+    sheet = _Sheet([[block for block in (start, images, end) if block is not None]])
+    labels = sheet.row_labels(row_labels) + sheet.column_labels(column_labels)
+    size, (height, width) = sheet.text_size, sheet.canvas.shape[:2]
     for line, text in enumerate(wrap(below, width, size).splitlines()):
         labels.append(Label(width / 2, height + size * (0.6 + 1.3 * line), text, "ma", size))
-    write_sheet(path, canvas, title, labels)
+    write_sheet(path, sheet.canvas, title, labels)
 
 
 def label_arithmetic(
@@ -218,76 +207,63 @@ def label_arithmetic(
     Row by row an original [S, C, H, W], named at its left, and `moved` [S, L, C, H, W]: column l is the image moved to
     class l.
     """
-    scale = _scale(len(classes) + 1, originals)
-    canvas, tops, lefts = _arrange([[None, means[None]], [originals[:, None], moved]], scale)
-    size = text_size(canvas.shape[1])
-    labels = _row_labels(["", *original_labels], tops, originals, scale, canvas)
-    labels += _column_labels(["", *classes], lefts, originals, scale, canvas)
-    labels += _column_labels(["original"], lefts, originals, scale, canvas, top=tops[1])
-    labels.append(Label(lefts[1] - size * 0.5, originals.shape[-2] * scale / 2, "class means", "rm", size))
-    write_sheet(path, canvas, title, labels)
+    sheet = _Sheet([[None, means[None]], [originals[:, None], moved]])
+    size = sheet.text_size
+    labels = sheet.row_labels(["", *original_labels]) + sheet.column_labels(["", *classes])
+    labels += sheet.column_labels(["original"], sheet.tops[1])
+    labels.append(Label(sheet.lefts[1] - size * 0.5, sheet.cell_height / 2, "class means", "rm", size))
+    write_sheet(path, sheet.canvas, title, labels)
+
+
+class _Sheet:
+    """Rows and columns of blocks on a canvas: each block images [rows, columns, C, H, W], or None for an empty place.
+
+    Blocks are set apart, rows of blocks by `line_space` pixels more.
+    """
+
+    def __init__(self, blocks: Sequence[Sequence[Array | None]], line_space: int = 0) -> None:
+        present = [block for row in blocks for block in row if block is not None]
+        row_counts = [next(len(block) for block in row if block is not None) for row in blocks]
+        column_counts = [
+            next(block.shape[1] for block in column if block is not None) for column in zip(*blocks, strict=True)
+        ]
+        # The row (column) of blocks that each row (column) of images belongs to.
+        block_rows = np.repeat(np.arange(len(row_counts)), row_counts)
+        block_columns = np.repeat(np.arange(len(column_counts)), column_counts)
+        self.scale = scale = _scale(len(block_columns), present[0])
+        self.cell_height, self.cell_width = (side * scale for side in present[0].shape[-2:])
+        gap = 6 + 3 * scale
+        tops = np.arange(len(block_rows)) * (self.cell_height + scale) + block_rows * (gap + line_space)
+        lefts = np.arange(len(block_columns)) * (self.cell_width + scale) + block_columns * gap
+        self.canvas = blank(tops[-1] + self.cell_height, lefts[-1] + self.cell_width)
+        for i, row in enumerate(blocks):
+            for j, block in enumerate(row):
+                if block is not None:
+                    cells = grid(block, scale, scale)
+                    top, left = tops[block_rows == i][0], lefts[block_columns == j][0]
+                    self.canvas[top : top + len(cells), left : left + cells.shape[1]] = cells
+        self.tops: list[int] = tops.tolist()
+        """Of every row of images, in pixels; `lefts`: of every column."""
+        self.lefts: list[int] = lefts.tolist()
+        self.text_size = text_size(self.canvas.shape[1])
+
+    def row_labels(self, names: Sequence[str]) -> list[Label]:
+        """Return labels at the left of the canvas, each beside the middle of its row of images."""
+        x, middle = -self.text_size * 0.5, self.cell_height / 2
+        names_and_tops = zip(names, self.tops, strict=True)
+        return [Label(x, top + middle, name, "rm", self.text_size) for name, top in names_and_tops if name]
+
+    def column_labels(self, names: Sequence[str], top: int = 0) -> list[Label]:
+        """Return labels above the first columns of images, all in the size that lets the longest fit."""
+        fitting = fit_font(names, self.cell_width, self.text_size)
+        y, middle = top - self.text_size * 0.4, self.cell_width / 2
+        names_and_lefts = zip(names, self.lefts, strict=False)
+        return [Label(left + middle, y, name, "ms", fitting) for name, left in names_and_lefts if name]
 
 
 def _scale(columns: int, images: Array) -> int:
     """Return the factor by which images [..., W], so many in a row, are enlarged; the gaps between them are as wide."""
     return min(best_scale(columns * images.shape[-1], WIDTH), MAX_SCALE)
-
-
-def _group_gap(scale: int) -> int:
-    """Return the pixels between groups of images."""
-    return 6 + 4 * scale
-
-
-def _arrange(
-    blocks: Sequence[Sequence[Array | None]], scale: int, row_gap: int | None = None
-) -> tuple[Array, list[int], list[int]]:
-    """Lay out rows and columns of blocks, each of images [rows, columns, C, H, W] or None where nothing stands.
-
-    Blocks are set apart by `_group_gap`, vertically by `row_gap` if it is given.
-
-    Returns:
-        the canvas; the tops of all rows of images and the lefts of all their columns, in pixels.
-    """
-
-    height, width = next(block.shape[-2:] for row in blocks for block in row if block is not None)
-    row_counts = [next(len(block) for block in row if block is not None) for row in blocks]
-    column_counts = [
-        max(block.shape[1] for block in column if block is not None) for column in zip(*blocks, strict=True)
-    ]
-    # The row (column) of blocks that each row (column) of images belongs to.
-    block_rows, block_columns = (np.repeat(np.arange(len(counts)), counts) for counts in (row_counts, column_counts))
-    gap = _group_gap(scale)
-    tops = np.arange(len(block_rows)) * (height + 1) * scale + block_rows * ((row_gap or gap) - scale)
-    lefts = np.arange(len(block_columns)) * (width + 1) * scale + block_columns * (gap - scale)
-    canvas = blank(tops[-1] + height * scale, lefts[-1] + width * scale)
-    for i, row in enumerate(blocks):
-        for j, block in enumerate(row):
-            if block is not None:
-                cells = grid(block, scale, scale)
-                top, left = tops[block_rows == i][0], lefts[block_columns == j][0]
-                canvas[top : top + len(cells), left : left + cells.shape[1]] = cells
-    return canvas, tops.tolist(), lefts.tolist()
-
-
-def _row_labels(names: Sequence[str], tops: Sequence[int], images: Array, scale: int, canvas: Array) -> list[Label]:
-    """Return labels at the left of the canvas, each beside the middle of its row of images."""
-    size, middle = text_size(canvas.shape[1]), images.shape[-2] * scale / 2
-    return [Label(-size * 0.5, top + middle, name, "rm", size) for top, name in zip(tops, names, strict=True) if name]
-
-
-def _column_labels(
-    names: Sequence[str], lefts: Sequence[int], images: Array, scale: int, canvas: Array, top: int = 0
-) -> list[Label]:
-    """Return labels above columns of images that begin at `lefts`, all in the size that lets the longest fit."""
-    if not any(names):
-        return []
-    width, size = images.shape[-1] * scale, text_size(canvas.shape[1])
-    fitting = fit_font(names, width, size)
-    return [
-        Label(left + width / 2, top - size * 0.4, name, "ms", fitting)
-        for left, name in zip(lefts, names, strict=False)
-        if name
-    ]
 
 
 def _fit_lines(texts: Sequence[Sequence[str]], width: float, size: int) -> tuple[list[list[str]], int]:
@@ -296,12 +272,10 @@ def _fit_lines(texts: Sequence[Sequence[str]], width: float, size: int) -> tuple
     The parts of each text stand on one line if all then fit into `width` pixels hardly smaller, else one below the
     other.
     """
-    joined = [[" · ".join(parts)] for parts in texts]
-    if not joined:
-        return [], size
-    fitting = fit_font([line for (line,) in joined], width, size, bold=True)
+    joined = [" · ".join(parts) for parts in texts]
+    fitting = fit_font(joined, width, size, bold=True)
     if fitting > 0.75 * size:
-        return joined, fitting
+        return [[line] for line in joined], fitting
     return [list(parts) for parts in texts], fit_font([text for parts in texts for text in parts], width, size, True)
 
 
