@@ -1,7 +1,8 @@
 """Outputs of every run, read for the gallery: figures, animations, metrics and training histories."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from os.path import commonprefix
@@ -79,20 +80,6 @@ class MediaItem:
 
 
 @dataclass(frozen=True)
-class Series:
-    """Figures or animations of which one is shown at a time, selected by its label."""
-
-    items: Sequence[MediaItem]
-
-    @property
-    def labels(self) -> list[str]:
-        """The titles without the words that all of them begin with."""
-        titles = [item.title for item in self.items]
-        start = commonprefix(titles).rfind(" ") + 1  # noqa: RUF071 (characters are meant, not folders)
-        return [title[start:] for title in titles]
-
-
-@dataclass(frozen=True)
 class RunPage:
     """Everything that the gallery shows of a run; what does not exist yet is empty."""
 
@@ -127,9 +114,16 @@ def model_name(variant: str) -> str:
     return f"{'beta-' if beta else ''}{MODEL_NAMES.get(name, name)}{' + IAF' if flow else ''}"
 
 
-def series(items: Sequence[MediaItem]) -> list[Series]:
+def series(items: Sequence[MediaItem]) -> list[list[MediaItem]]:
     """Return the items in order; neighbors that differ only in the number at the end of their names are one series."""
-    return [Series(list(group)) for _, group in groupby(items, lambda item: item.prefix or item.source)]
+    return [list(group) for _, group in groupby(items, lambda item: item.prefix or item.source)]
+
+
+def distinct_titles(items: Sequence[MediaItem]) -> list[str]:
+    """Return the titles of a series without the words that all of them begin with."""
+    titles = [item.title for item in items]
+    start = commonprefix(titles).rfind(" ") + 1  # noqa: RUF071 (characters are meant, not folders)
+    return [title[start:] for title in titles]
 
 
 def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = False) -> list[RunPage]:
@@ -158,21 +152,24 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 require(path, stage)
         elif not any(path.exists() for path in stages):
             continue
-        metrics, history, samples, animations, networks = (path if path.exists() else None for path in stages)
+        metrics, history, samples, animations, networks = stages
         frames = outputs / "models" / key / "frames.npz"
-        explorer = gallery_explorer.read(networks) if networks else None
-        figures = _media(samples, f"sample@{key}") if samples else []
-        rows = read_history(history, f"train@{key}") if history else []
-        terms, won_since = _history(rows, history)
+        explorer = gallery_explorer.read(networks) if networks.exists() else None
+        figures = _media(samples, stages[samples])
+        animated = _media(animations, stages[animations])
+        terms, won_since = _history(history, stages[history])
+        # What a part of another animation, or the explorer, shows as well.
+        omitted = {LABEL_ANIMATIONS} if any(item.blocks for item in animated) else set()
+        omitted |= {LABEL_MAPS} if explorer else set()
         pages.append(
             RunPage(
                 key=key,
                 dataset=str(settings["dataset"]),
                 model=model_name(str(settings["variant"])),
                 settings=settings,
-                metrics=_metrics(metrics, f"evaluate@{key}") if metrics else {},
-                figures=[item for item in figures if not (explorer and item.prefix == LABEL_MAPS)],
-                animations=_animations(animations, f"animate@{key}") if animations else (),
+                metrics=_metrics(metrics, stages[metrics]),
+                figures=[item for item in figures if item.prefix not in omitted],
+                animations=[item for item in animated if item.prefix not in omitted],
                 history=terms,
                 discriminator_won_since=won_since,
                 frames=frames if frames.exists() else None,
@@ -234,15 +231,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _animations(folder: Path, stage: str) -> list[MediaItem]:
-    items = _media(folder, stage)
-    blocks = any(item.blocks for item in items)
-    return [item for item in items if not (blocks and item.prefix == LABEL_ANIMATIONS)]
-
-
 def _media(folder: Path, stage: str) -> list[MediaItem]:
-    items = []
+    """Return the figures or animations of a run; none where there is no folder."""
+    items: list[MediaItem] = []
     captions = folder / "captions.json"
+    if not folder.exists():
+        return items
     for caption in _read(captions, stage, list):
         missing = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
         if missing:
@@ -267,7 +261,7 @@ def _size(path: Path) -> tuple[int, int]:
     """Return width and height of an image or a video in pixels."""
     if path.suffix not in FORMATS:
         raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
-    try:
+    with readable(path):
         if path.suffix == ".png":
             with Image.open(path) as image:
                 return image.size
@@ -275,12 +269,21 @@ def _size(path: Path) -> tuple[int, int]:
         size = next(frames)["size"]
         frames.close()
         return size
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise AtlasError where an image or a video cannot be read."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no frame in it"])[0]
         raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
 
 
 def _metrics(path: Path, stage: str) -> dict[str, float]:
+    if not path.exists():
+        return {}
     metrics = {name: value for name, value in _read(path, stage, dict).items() if value is not None}
     for name, value in metrics.items():
         if not is_number(value):
@@ -288,8 +291,9 @@ def _metrics(path: Path, stage: str) -> dict[str, float]:
     return metrics
 
 
-def _history(rows: Sequence[Mapping[str, str]], path: Path | None) -> tuple[Curves, int | None]:
+def _history(path: Path, stage: str) -> tuple[Curves, int | None]:
     """Return the curves of a history by epoch, and since when the discriminator dominates."""
+    rows = read_history(path, stage) if path.exists() else []
     try:
         return curves(rows), discriminator_won_since(rows)
     except (KeyError, TypeError, ValueError) as error:

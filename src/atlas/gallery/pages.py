@@ -19,7 +19,7 @@ from atlas.core.files import atomic_dir
 from atlas.gallery.curves import HEIGHT, WIDTH, panels
 from atlas.gallery.explorer import write_explorer, write_runtime
 from atlas.gallery.media import copy_media
-from atlas.gallery.outputs import MediaItem, RunPage, is_number, series
+from atlas.gallery.outputs import MediaItem, RunPage, distinct_titles, series
 from atlas.metrics.registry import SUFFIXES, Metric
 
 ROOM = Path(__file__).parent
@@ -40,16 +40,6 @@ class Cell:
     """Among the runs on its data set."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The same figure or animation of every run that has it."""
-
-    name: str
-    title: str
-    """Empty where the runs' titles differ."""
-    items: list[tuple[RunPage, MediaItem]]
-
-
 def build(
     folder: Path,
     runs: list[RunPage],
@@ -68,8 +58,7 @@ def build(
         judges: each data set's judge.json.
         claims: in the order to be shown.
         registry: the metrics, in the order of the table's columns; one that no run has is omitted.
-        scale: as in params.yaml.
-        seed: as in params.yaml.
+        scale, seed: as in params.yaml.
         runtime: the files of ONNX Runtime Web, as `onnx_runtime.fetch` returns them; without it the explorers show
             maps that were drawn beforehand.
 
@@ -85,7 +74,7 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = format_number
+    environment.filters |= {"number": format_number, "distinct_titles": distinct_titles}
     environment.globals |= {
         "metrics": metrics,
         "cells": {run.key: {metric.name: _cell(run, metric, runs) for metric in metrics} for run in runs},
@@ -112,7 +101,6 @@ def build(
             datasets=datasets,
             models=list(dict.fromkeys(run.model for run in runs)),
             judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
-            classifier_info={dataset: _classifier_info(judge) for dataset, judge in judges.items()},
             claims=[(claim, list(rows)) for claim, rows in groupby(claims, lambda row: row["claim"])],
             verdicts=dict(Counter(row["verdict"] for row in claims).most_common()),
             titles={metric.name: metric.title for metric in registry},
@@ -134,17 +122,9 @@ def build(
                 animations=series(run.animations),
                 panels=panels({run.key: run.history}),
                 explorer=run.explorer,
-                classes=_classes(run),
                 live=runtime is not None,
             )
             page.dump(str(tmp / run.page), encoding="utf-8")
-
-
-def _classes(run: RunPage) -> list[str]:
-    """Return the names of the classes where they are known, else numbers."""
-    if run.explorer:
-        return list(run.explorer.about["classes"])
-    return [str(number) for number in range(max((len(item.blocks) for item in run.animations), default=0))]
 
 
 def _columns(runs: list[RunPage], registry: Sequence[Metric]) -> list[Metric]:
@@ -191,8 +171,8 @@ def _fixed(value: float, digits: int) -> str:
     return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(SUPERSCRIPT)}"
 
 
-def _comparisons(runs: list[RunPage]) -> list[Comparison]:
-    """Group the figures of one name, and the animations of all labels, that two runs or more have."""
+def _comparisons(runs: list[RunPage]) -> dict[str, list[tuple[RunPage, MediaItem]]]:
+    """Return the figures of one name, and the animations of all labels, that two runs or more have."""
     groups: dict[str, list[tuple[RunPage, MediaItem]]] = {}
     for run in runs:
         for item in run.figures:
@@ -200,18 +180,4 @@ def _comparisons(runs: list[RunPage]) -> list[Comparison]:
                 groups.setdefault(item.source.stem.replace("_", " "), []).append((run, item))
     groups["training"] = [(run, run.animations[0]) for run in runs if run.animations]
     groups["codes in training"] = [(run, item) for run in runs for item in run.animations[1:] if not item.prefix]
-    comparisons = []
-    for name, items in groups.items():
-        titles = {item.title for _, item in items}
-        if len(items) > 1:
-            comparisons.append(Comparison(name, titles.pop() if len(titles) == 1 else "", items))
-    return comparisons
-
-
-def _classifier_info(judge: dict[str, Any]) -> dict[str, str]:
-    """Return the numbers of a judge.json other than the test accuracy, as text."""
-    return {
-        name.replace("_", " "): format_number(value)
-        for name, value in judge.items()
-        if name != "test_accuracy" and is_number(value)
-    }
+    return {name: items for name, items in groups.items() if len(items) > 1}
