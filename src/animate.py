@@ -1,15 +1,8 @@
 """Animate one run's training: its snapshots as MP4 and GIF, of all labels, of each, and of the codes."""
 
-import argparse
 from pathlib import Path
 
 from atlas.core.files import atomic_dir, read_json, run_stage
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a name under `runs` in params.yaml")
-    animate_run(parser.parse_args().run)
 
 
 def animate_run(key: str) -> None:
@@ -33,4 +26,4 @@ def animate_run(key: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(animate_run, __doc__, run="a name under `runs` in params.yaml")

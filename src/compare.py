@@ -1,20 +1,13 @@
 """Compare all runs: tables of their metrics and curves, and verdicts on the claims, in results/ and docs/results.md."""
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
 from atlas.core.files import atomic_write, read_json, run_stage, write_json
 
 
-def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    compare()
-
-
 def compare() -> None:
     """Write the tables and verdicts of results/ and docs/results.md."""
-    # Here, not above: `--help` needs none of it.
     from atlas.claims.inputs import RESULTS, read_curves, read_metrics, read_per_image, read_seeds
     from atlas.claims.tables import results_page, write_csv, write_runs_csv
     from atlas.claims.verdicts import Results, decide_claims
@@ -53,4 +46,4 @@ def compare() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(compare, __doc__)

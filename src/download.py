@@ -1,24 +1,16 @@
-"""Download a data set, verify it, and decode it once into data/NAME/."""
+"""Download a data set, verify it, and decode it once into data/NAME/.
 
-import argparse
+ATLAS_MIRROR names a folder laid out as torchvision's root, to read instead of the official hosts.
+"""
+
 import os
 from pathlib import Path
 
 from atlas.core.files import run_stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="ATLAS_MIRROR names a folder laid out as torchvision's root, to read instead of the official hosts.",
-    )
-    parser.add_argument("dataset", help="a name under `datasets` in params.yaml")
-    download_dataset(parser.parse_args().dataset)
-
-
 def download_dataset(name: str) -> None:
     """Download the data set of that name; write data/NAME."""
-    # Here, not above: torchvision takes seconds to import, and `--help` needs none of it.
     from atlas.core import settings as settings_file
     from atlas.core.datasets import Dataset
     from atlas.data.download import download
@@ -34,4 +26,4 @@ def download_dataset(name: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(download_dataset, __doc__, dataset="a name under `datasets` in params.yaml")

@@ -1,20 +1,12 @@
 """Evaluate one run on the official test images, by the protocol that every run goes through."""
 
-import argparse
 from pathlib import Path
 
 from atlas.core.files import AtlasError, atomic_write, require, run_stage, write_json
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a name under `runs` in params.yaml")
-    evaluate_run(parser.parse_args().run)
-
-
 def evaluate_run(key: str) -> None:
     """Evaluate the run of that name; write outputs/metrics/NAME.json and outputs/per_image/NAME.npz."""
-    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
     import numpy as np
     import torch
 
@@ -50,4 +42,4 @@ def evaluate_run(key: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(evaluate_run, __doc__, run="a name under `runs` in params.yaml")

@@ -1,6 +1,5 @@
 """Draw what one run has learned: samples, reconstructions, its latent space, style transfers, its epochs."""
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +9,8 @@ if TYPE_CHECKING:
     from atlas.figures.context import RunFigures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a name under `runs` in params.yaml")
-    sample_run(parser.parse_args().run)
-
-
 def sample_run(key: str) -> None:
     """Draw the figures of the run of that name; write outputs/samples/NAME."""
-    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
     from atlas.core import settings as settings_file
     from atlas.core.datasets import Dataset
     from atlas.core.device import device_config
@@ -68,4 +60,4 @@ def draw(figures: "RunFigures", source: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(sample_run, __doc__, run="a name under `runs` in params.yaml")

@@ -1,21 +1,13 @@
 """Train one run: its weights, its history and the snapshots that its animation needs."""
 
-import argparse
 import time
 from pathlib import Path
 
 from atlas.core.files import AtlasError, atomic_dir, require, run_stage, write_json
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a name under `runs` in params.yaml")
-    train_run(parser.parse_args().run)
-
-
 def train_run(key: str) -> None:
     """Train the run of that name; write outputs/models/NAME."""
-    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
     import torch
 
     from atlas.core import settings as settings_file
@@ -85,4 +77,4 @@ def train_run(key: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(train_run, __doc__, run="a name under `runs` in params.yaml")

@@ -1,6 +1,5 @@
 """Train the judge of one data set: a small classifier, whose labels and features the metrics use."""
 
-import argparse
 import math
 import sys
 import time
@@ -9,15 +8,8 @@ from pathlib import Path
 from atlas.core.files import atomic_dir, run_stage, write_json
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", help="a name under `datasets` in params.yaml")
-    train_judge(parser.parse_args().dataset)
-
-
 def train_judge(name: str) -> None:
     """Train the judge of the data set of that name; write outputs/judges/NAME."""
-    # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
     import torch
     from torch.nn import functional
     from tqdm import tqdm
@@ -80,4 +72,4 @@ def one_cycle(progress: float) -> float:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(train_judge, __doc__, dataset="a name under `datasets` in params.yaml")

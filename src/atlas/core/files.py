@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the one error that a user sees as one line."""
 
+import argparse
 import json
 import os
 import shutil
@@ -17,11 +18,22 @@ class AtlasError(Exception):
     """A mistake a user can mend: its message says what was found, where, and what to do."""
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage script's `main`; a mistake the user can mend ends it with one line and exit status 1.
+def run_stage(work: Callable[..., None], description: str | None = None, **arguments: str) -> None:
+    """Run a stage script; a mistake the user can mend ends it with one line and exit status 1.
 
     So does SIGTERM, as Ctrl-C: what the stage has not finished is cleared away.
+
+    Args:
+        work: called with the command line's arguments; it imports what takes long, so that `--help` does not.
+        description: for `--help`. Without one the command line is not parsed.
+        arguments: {name: help} of each argument, all required.
     """
+    options: list[str] = []
+    if description:
+        parser = argparse.ArgumentParser(description=description)
+        for name, text in arguments.items():
+            parser.add_argument(name, help=text)
+        options = list(vars(parser.parse_args()).values())
     terminated = False
 
     def interrupt(*_: object) -> None:
@@ -31,7 +43,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        main()
+        work(*options)
     except BaseException as error:
         # A compiled module that is interrupted while Python imports it may raise ImportError instead.
         if terminated or isinstance(error, KeyboardInterrupt):
