@@ -7,7 +7,7 @@ import torch
 from tests.conftest import Build, optimization
 
 from atlas.core.device import DeviceConfig
-from atlas.core.history import DOMINANCE, EXPLOSION, TROUBLE_SHARE, discriminator_won_since, troubles
+from atlas.core.history import DOMINANCE, EXPLOSION, TROUBLE_SHARE, trouble_since, troubles
 from atlas.core.model import Losses
 from atlas.training.loop import log_troubles, train_step
 from atlas.training.optimizers import make_optimizers
@@ -38,7 +38,7 @@ def rows(*shares: float | str | None) -> list[dict[str, Any]]:
     ids=str,
 )
 def test_it_dominates_since_the_epoch_after_which_none_is_even(shares: tuple[float, ...], since: int | None) -> None:
-    assert discriminator_won_since(rows(*shares)) == since
+    assert trouble_since(rows(*shares), DOMINANCE) == since
 
 
 @pytest.mark.parametrize("variant_name", ["gan", "cvae_gan"])
@@ -60,7 +60,7 @@ def test_a_real_training_is_told_apart(make: Build, cpu: DeviceConfig, variant_n
             log_troubles(losses, groups, step, first_loss)
             shares.append(losses.terms[DOMINANCE].item())
         epochs.append(sum(shares) / 8)
-    assert (discriminator_won_since(rows(*epochs)) is None) == fair
+    assert (trouble_since(rows(*epochs), DOMINANCE) is None) == fair
 
 
 def test_a_loss_that_explodes_and_stays_finite_is_said() -> None:

@@ -17,8 +17,8 @@ from atlas.core.files import AtlasError
 from atlas.core.model import Model, Shape, build, find_model
 from atlas.core.settings import keywords
 from atlas.export.explorer import SIDE, export_run
-from atlas.gallery import explorer as gallery_explorer
 from atlas.gallery import onnx_runtime, pages
+from atlas.gallery.explorer import read_explorer
 from atlas.gallery.outputs import RunPage
 from atlas.inference.own_image import read_image
 
@@ -53,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
         (folder / key).mkdir()
         export_run(model_of(key), list(DIGITS), Split(images, torch.arange(20) % 10), folder / key)
         settings = {"dataset": key.split("_")[0], "model": variant, "latent_dim": size}
-        explorer = gallery_explorer.read(folder / key)
+        explorer = read_explorer(folder / key)
         runs.append(RunPage(key, settings["dataset"], variant, settings, explorer=explorer))
     return runs
 

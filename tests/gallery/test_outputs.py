@@ -39,12 +39,20 @@ def test_a_missing_output_is_named_with_its_stage(copy: Path, lost: str, command
         ("samples/mnist_ae_2/samples.png", b"no image", "cannot be read as PNG"),
         ("animations/mnist_ae_2/all.mp4", b"no video", "cannot be read as MP4"),
         ("metrics/mnist_ae_2.json", b"{", "is damaged"),
-        ("metrics/mnist_ae_2.json", b"[]", "found a list; wanted a dict"),
-        ("metrics/mnist_ae_2.json", b'{"rate": "low"}', "'rate' is 'low'"),
-        ("samples/mnist_ae_2/captions.json", b'[{"file": "samples.png", "title": "No alt"}]', "lacks 'alt'"),
+        (
+            "metrics/mnist_ae_2.json",
+            b"[]",
+            "the file: Input should be a valid dictionary, found []; run `dvc repro --force evaluate@mnist_ae_2`",
+        ),
+        ("metrics/mnist_ae_2.json", b'{"rate": "low"}', "rate: Input should be a valid number, found 'low'"),
+        (
+            "samples/mnist_ae_2/captions.json",
+            b'[{"file": "samples.png", "title": "No alt"}]',
+            "0.alt: Field required, found {'file'",
+        ),
         ("models/mnist_ae_2/history.csv", b"epoch,step,rate\n1,2,3\n", "'split'"),
         ("models/mnist_ae_2/history.csv", b"epoch,step,split,rate\n1,2,train,x\n", "'x'"),
-        ("judges/mnist/judge.json", b"{}", "'test_accuracy'"),
+        ("judges/mnist/judge.json", b"{}", "test_accuracy: Field required, found {}; run"),
     ],
 )
 def test_a_damaged_output_is_one_line(copy: Path, damaged: str, content: bytes, complaint: str) -> None:
@@ -83,8 +91,11 @@ def test_models_have_the_names_that_people_use() -> None:
 def test_damaged_claims_are_one_line_and_missing_ones_none(copy: Path) -> None:
     path = copy / "results" / "comparison.json"
     for claim, complaint in (
-        ({"claim": "a"}, "'verdict' of a claim is missing"),
-        ({**CLAIM, "n": [5]}, "'n' of a claim"),
+        ({"claim": "a"}, "claims.0.verdict: Field required"),
+        (
+            {**CLAIM, "n": [5]},
+            r"claims.0.n: Input should be a valid dictionary, found \[5\]; run `dvc repro --force compare`",
+        ),
     ):
         path.write_text(json.dumps({"claims": [claim]}))
         with pytest.raises(AtlasError, match=complaint):

@@ -236,17 +236,26 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert hostile in {attributes["alt"] for attributes, _ in Html(text).all("img")}
 
 
-def test_discriminator_dominance_is_shown(copy: Path) -> None:
+def test_lost_trainings_are_shown(copy: Path) -> None:
     path = copy / "outputs/models/mnist_ae_2/history.csv"
     for shares, since in (((0.0, 0.1), None), ((1.0, 1.0), 1), ((1.0, 0.0), None), ((0.2, 0.97), 2)):
         rows = (
             f"{epoch},{epoch},train,{share}\n{epoch},{epoch},validation,\n" for epoch, share in enumerate(shares, 1)
         )
         path.write_text("epoch,step,split,discriminator_won\n" + "".join(rows))
-        assert collect(copy, RUNS)[0].discriminator_won_since == since
+        sentences = collect(copy, RUNS)[0].troubles
+        assert len(sentences) == (since is not None) and all(f"(since epoch {since})" in text for text in sentences)
+    exploded = "epoch,step,split,loss_exploded\n1,1,train,0.0\n2,2,train,1.0\n"
+    (copy / "outputs/models/digits_cvae_2/history.csv").write_text(exploded)
     built = build(copy, copy / "gallery")
-    for name, warned in (("index.html", True), ("mnist_ae_2.html", True), ("mnist_cvae_2.html", False)):
-        assert built[name].count(b"dominates since epoch 2") == built[name].count(b"dominates") == warned
+    for name, counts in (
+        ("index", (1, 1)),
+        ("mnist_ae_2", (1, 0)),
+        ("mnist_cvae_2", (0, 0)),
+        ("digits_cvae_2", (0, 1)),
+    ):
+        texts = (rb"[Tt]he discriminator dominates[^<]*since epoch 2", rb"[Tt]he loss has exploded[^<]*since epoch 2")
+        assert tuple(len(re.findall(text, built[f"{name}.html"])) for text in texts) == counts
 
 
 def test_stage_writes_the_folder_and_one_line(

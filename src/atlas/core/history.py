@@ -65,8 +65,3 @@ def troubles(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each trouble that lasts to the end of a history."""
     since = {text: trouble_since(history, column) for column, text in TROUBLES.items()}
     return [f"{text} (since epoch {epoch})" for text, epoch in since.items() if epoch]
-
-
-def discriminator_won_since(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """Discriminator dominance: see `trouble_since`."""
-    return trouble_since(history, DOMINANCE)

@@ -5,11 +5,12 @@ An error names the key's path, what was found, what is allowed, and the nearest 
 
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from atlas.core.files import AtlasError
+from atlas.core.files import AtlasError, read_json
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -142,6 +143,23 @@ def parse_value(path: str, kind: Any, value: Any) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         raise _invalid_by(path, adapter.json_schema(), value, error) from None
+
+
+def read(path: Path, stage: str, kind: Any) -> Any:
+    """Read a JSON file that `stage` wrote and that fits a type, such as a TypedDict; it may hold further keys.
+
+    Raises:
+        AtlasError: naming the file, the key, what was found and the stage.
+    """
+    content = read_json(path, stage)
+    try:
+        TypeAdapter(kind).validate_python(content, strict=True)
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        key = ".".join(map(str, complaint["loc"])) or "the file"
+        value = f"{complaint['input']!r:.60}"
+        raise AtlasError(f"{path}: {key}: {complaint['msg']}, found {value}; run `dvc repro --force {stage}`") from None
+    return content
 
 
 def require_known(what: str, name: str, names: Iterable[str]) -> str:

@@ -12,67 +12,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas.core.files import AtlasError, read_json, require
+from typing_extensions import TypedDict
 
-KEYS = ("shape", "classes", "conditional", "latent_dim", "center", "spread", "order", "side", "reach", "images")
+from atlas.core.files import require
+from atlas.core.schema import read
+
+
+class Metadata(TypedDict):
+    """explorer.json, as `atlas.export.explorer.explorer_metadata` describes it."""
+
+    shape: list[int]
+    classes: list[str]
+    conditional: bool
+    latent_dim: int
+    center: list[float]
+    spread: list[float]
+    order: list[int]
+    side: int
+    reach: float
+    images: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """A run's exported networks. `atlas.export.explorer.explorer_metadata` says what `about`, explorer.json, holds."""
+    """A run's exported networks, what the page needs to know before they are there, and the test images."""
 
-    run: str
     folder: Path
     about: Mapping[str, Any]
-
-    @property
-    def script(self) -> str:
-        """Address of the networks."""
-        return f"networks/{self.run}.js"
-
-    @property
-    def picture(self) -> str:
-        """Address of the map that was drawn beforehand."""
-        return f"media/{self.run}/explorer.webp"
+    images: list[dict[str, Any]]
 
     @property
     def encodes(self) -> bool:
         return (self.folder / "encoder.onnx").exists()
 
-    @property
-    def json(self) -> str:
-        """What the page's script needs to know before the networks are there."""
-        return json.dumps({key: self.about[key] for key in KEYS if key != "images"})
 
-    @property
-    def axes(self) -> list[int]:
-        """The dimensions that the map shows at first."""
-        return list(self.about["order"][:2])
-
-
-def read(folder: Path) -> Explorer:
+def read_explorer(folder: Path) -> Explorer:
     """Read what stage export wrote of a run.
 
     Raises:
         AtlasError: naming the file that is missing or cannot be read.
     """
-    about = read_json(folder / "explorer.json", "export")
     for name in ("decoder.onnx", "map.webp"):
         require(folder / name, "export")
-    for key in KEYS:
-        if not isinstance(about, dict) or key not in about:
-            raise AtlasError(f"{folder / 'explorer.json'} lacks '{key}'; run `dvc repro --force export`")
-    return Explorer(folder.name, folder, about)
+    about = read(folder / "explorer.json", "export", Metadata)
+    return Explorer(folder, about, about.pop("images"))
 
 
 def write_explorer(explorer: Explorer, gallery: Path, live: bool) -> None:
     """Write a run's drawn map into the gallery, and its networks where there is a runtime for them."""
-    picture = gallery / explorer.picture
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(explorer.folder / "map.webp", picture)
+    shutil.copyfile(explorer.folder / "map.webp", gallery / "media" / explorer.folder.name / "explorer.webp")
     if live:
         networks = {path.stem: _base64(path.read_bytes()) for path in sorted(explorer.folder.glob("*.onnx"))}
-        _write_script(gallery / explorer.script, "atlasNetworks", networks | {"images": explorer.about["images"]})
+        script = gallery / "networks" / f"{explorer.folder.name}.js"
+        _write_script(script, "atlasNetworks", networks | {"images": explorer.images})
 
 
 def write_runtime(runtime: Mapping[str, bytes], assets: Path) -> None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import imageio_ffmpeg
 from PIL import Image
+from typing_extensions import TypedDict
 
-from atlas.core.files import AtlasError, read_json, require
-from atlas.core.history import discriminator_won_since, read_history
-from atlas.gallery import explorer as gallery_explorer
-from atlas.gallery.explorer import Explorer
+from atlas.core.files import AtlasError, require
+from atlas.core.history import read_history, troubles
+from atlas.core.schema import read
+from atlas.gallery.explorer import Explorer, read_explorer
 from atlas.plotting.charts import Curves, curves
 
 MODEL_NAMES = {
@@ -40,6 +41,41 @@ MIN_WIDTH = 480
 """Smaller images are enlarged by a whole factor to at least this many CSS pixels."""
 
 
+class JudgeMetrics(TypedDict):
+    """judge.json."""
+
+    test_accuracy: float
+    """A share in [0, 1]."""
+
+
+class Claim(TypedDict):
+    """A claim of comparison.json on some runs; the mappings are by metric."""
+
+    claim: str
+    verdict: str
+    why: str
+    runs: list[str]
+    values: dict[str, list[float]]
+    interval: dict[str, list[float]]
+    n: dict[str, list[int]]
+    seeds: dict[str, int]
+
+
+class Comparison(TypedDict):
+    """comparison.json."""
+
+    claims: list[Claim]
+
+
+class Caption(TypedDict):
+    """An entry of captions.json. For its keys see `MediaItem`."""
+
+    file: str
+    title: str
+    alt: str
+    blocks: NotRequired[list[list[int]]]
+
+
 @dataclass(frozen=True)
 class MediaItem:
     """A figure or an animation, its size in pixels, its caption and its alternative text."""
@@ -51,7 +87,7 @@ class MediaItem:
     height: int
     title: str
     alt: str
-    blocks: Sequence[tuple[int, int, int, int]] = ()
+    blocks: Sequence[Sequence[int]] = ()
     """Parts of an animation that can be shown alone, one for each label: left, top, width, height in pixels."""
 
     @property
@@ -74,10 +110,6 @@ class MediaItem:
         """Width on the page in CSS pixels, where there is room."""
         return self.width * max(1, math.ceil(MIN_WIDTH / self.width))
 
-    @property
-    def pixelated(self) -> bool:
-        return self.shown_width > self.width
-
 
 @dataclass(frozen=True)
 class RunPage:
@@ -92,8 +124,8 @@ class RunPage:
     figures: Sequence[MediaItem] = ()
     animations: Sequence[MediaItem] = ()
     history: Curves = field(default_factory=dict)
-    discriminator_won_since: int | None = None
-    """Epoch since which the discriminator dominates."""
+    troubles: Sequence[str] = ()
+    """Sentences about the training, as from `atlas.core.history.troubles`."""
     frames: Path | None = None
     """Snapshots of the training; the thumbnail shows the last."""
     explorer: Explorer | None = None
@@ -154,10 +186,11 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
             continue
         metrics, history, samples, animations, networks = stages
         frames = outputs / "models" / key / "frames.npz"
-        explorer = gallery_explorer.read(networks) if networks.exists() else None
+        explorer = read_explorer(networks) if networks.exists() else None
         figures = _media(samples, stages[samples])
         animated = _media(animations, stages[animations])
-        terms, won_since = _history(history, stages[history])
+        terms, sentences = _history(history, stages[history])
+        values = read(metrics, stages[metrics], dict[str, float | None]) if metrics.exists() else {}
         # What a part of another animation, or the explorer, shows as well.
         omitted = {LABEL_ANIMATIONS} if any(item.blocks for item in animated) else set()
         omitted |= {LABEL_MAPS} if explorer else set()
@@ -167,11 +200,11 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 dataset=str(settings["dataset"]),
                 model=model_name(str(settings["variant"])),
                 settings=settings,
-                metrics=_metrics(metrics, stages[metrics]),
+                metrics={name: value for name, value in values.items() if value is not None},
                 figures=[item for item in figures if item.prefix not in omitted],
                 animations=[item for item in animated if item.prefix not in omitted],
                 history=terms,
-                discriminator_won_since=won_since,
+                troubles=sentences,
                 frames=frames if frames.exists() else None,
                 explorer=explorer,
             )
@@ -181,78 +214,34 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
     return pages
 
 
-def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -> dict[str, dict[str, Any]]:
-    """Read each data set's judge.json, of which "test_accuracy" is a share in [0, 1].
-
-    Raises:
-        AtlasError: naming the file that is missing and the stage that writes it, or the file that cannot be read.
-    """
-    judges = {}
-    for dataset in dict.fromkeys(datasets):
-        path, stage = root / "outputs" / "judges" / dataset / "judge.json", f"train_judge@{dataset}"
-        if partial and not path.exists():
-            continue
-        judges[dataset] = _read(path, stage, dict)
-        if not is_number(judges[dataset].get("test_accuracy")):
-            raise AtlasError(f"{path}: 'test_accuracy' is missing or no number; run `dvc repro {stage}`")
-    return judges
+def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -> dict[str, JudgeMetrics]:
+    """Read each data set's judge.json."""
+    paths = {dataset: root / "outputs" / "judges" / dataset / "judge.json" for dataset in datasets}
+    return {
+        dataset: read(path, f"train_judge@{dataset}", JudgeMetrics)
+        for dataset, path in paths.items()
+        if path.exists() or not partial
+    }
 
 
-def collect_claims(root: Path) -> list[dict[str, Any]]:
-    """Read the claims of results/comparison.json; without the file there is none.
-
-    A claim holds "claim", "verdict", "runs" and "why", and "values", "interval", "n" and "seeds" by metric.
-
-    Raises:
-        AtlasError: if the file is damaged.
-    """
+def collect_claims(root: Path) -> list[Claim]:
+    """Read the claims of results/comparison.json; without the file there is none."""
     path = root / "results" / "comparison.json"
-    claims = _read(path, "compare", dict).get("claims", []) if path.exists() else []
-    kinds = {"claim": str, "verdict": str, "why": str, "runs": list}
-    for claim in claims:
-        for key, kind in (kinds | dict.fromkeys(("values", "interval", "n", "seeds"), dict)).items():
-            if not isinstance(claim, dict) or not isinstance(claim.get(key), kind):
-                raise AtlasError(
-                    f"{path}: '{key}' of a claim is missing or no {kind.__name__}; run `dvc repro compare`"
-                )
-    return claims
-
-
-def _read(path: Path, stage: str, kind: type) -> Any:
-    """Read a JSON file that `stage` wrote and that holds a `kind`."""
-    content = read_json(path, stage)
-    if not isinstance(content, kind):
-        raise AtlasError(f"{path}: found a {type(content).__name__}; wanted a {kind.__name__}")
-    return content
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value read from JSON is a number (Python counts true and false as numbers, too)."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return read(path, "compare", Comparison)["claims"] if path.exists() else []
 
 
 def _media(folder: Path, stage: str) -> list[MediaItem]:
     """Return the figures or animations of a run; none where there is no folder."""
-    items: list[MediaItem] = []
-    captions = folder / "captions.json"
     if not folder.exists():
-        return items
-    for caption in _read(captions, stage, list):
-        missing = [key for key in ("file", "title", "alt") if not isinstance(caption, dict) or not caption.get(key)]
-        if missing:
-            raise AtlasError(f"{captions}: an entry lacks '{missing[0]}'; run `dvc repro {stage}` again")
+        return []
+    items = []
+    for caption in read(folder / "captions.json", stage, list[Caption]):
         if caption["file"] in OMITTED:
             continue
         path = require(folder / caption["file"], stage)
+        address = f"media/{folder.name}/{path.stem}{FORMATS.get(path.suffix)}"
         items.append(
-            MediaItem(
-                path,
-                f"media/{folder.name}/{path.stem}{FORMATS.get(path.suffix)}",
-                *_size(path),
-                title=caption["title"],
-                alt=caption["alt"],
-                blocks=[tuple(block) for block in caption.get("blocks", ())],
-            )
+            MediaItem(path, address, *_size(path), caption["title"], caption["alt"], caption.get("blocks", ()))
         )
     return items
 
@@ -281,20 +270,10 @@ def readable(path: Path) -> Iterator[None]:
         raise AtlasError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
 
 
-def _metrics(path: Path, stage: str) -> dict[str, float]:
-    if not path.exists():
-        return {}
-    metrics = {name: value for name, value in _read(path, stage, dict).items() if value is not None}
-    for name, value in metrics.items():
-        if not is_number(value):
-            raise AtlasError(f"{path}: '{name}' is {value!r:.40}; wanted a number")
-    return metrics
-
-
-def _history(path: Path, stage: str) -> tuple[Curves, int | None]:
-    """Return the curves of a history by epoch, and since when the discriminator dominates."""
+def _history(path: Path, stage: str) -> tuple[Curves, list[str]]:
+    """Return the curves of a history by epoch, and its troubles."""
     rows = read_history(path, stage) if path.exists() else []
     try:
-        return curves(rows), discriminator_won_since(rows)
+        return curves(rows), troubles(rows)
     except (KeyError, TypeError, ValueError) as error:
         raise AtlasError(f"{path} is not a history of epochs: {error!r}") from None
