@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from matplotlib.ticker import MaxNLocator
+from matplotlib import rc_context
 
 from atlas.core.files import AtlasError
 from atlas.core.history import read_history
 from atlas.plotting.canvas import MUTED, TEXT, Array
-from atlas.plotting.charts import TICK_STEPS, Curves, curves, new_figure, pixels_of, style_axes
+from atlas.plotting.charts import STYLE, Curves, curves, draw_term, new_figure, pixels_of
 from atlas.plotting.style import NATS, term_unit
 
 FONT_SIZE = 15  # points; 13 pixels at the charts' DPI
 CURSOR = (150, 150, 150)
 MAX_TERMS = 3
-LINES = {"train": ("--", "#777777", 1.6), "validation": ("-", TEXT, 2.4)}
+LINES = {"train": ("#777777", "--", 1.6), "validation": (TEXT, "-", 2.4)}
+PANEL_STYLE = STYLE | {"axes.titlesize": FONT_SIZE, "axes.titlepad": 5, "lines.markersize": 4}
 MARGINS = 64, 18, 32, 26  # pixels at the left, the right, above and below a term's axes
 HEAD = 46  # pixels above all axes, for the legend
 
@@ -36,24 +37,40 @@ def load_losses(path: Path) -> Curves:
 class LossPanel:
     """The loss panel at any step; drawn twice when it is made, empty and full, and put together after that."""
 
+    @rc_context(PANEL_STYLE)
     def __init__(self, losses: Curves, last: int, height: int, width: int) -> None:
         """Lay it out in `height` by `width` pixels: axes side by side where it is wide, else one below another.
 
         `last`: the training's last step, at the right end of every axis.
         """
         self.last = max(last, 1)
-        columns = len(losses) if width > height else 1
-        rows = -(-len(losses) // columns)
+        columns, rows = (len(losses), 1) if width > height else (1, len(losses))
         cell_width, cell_height = width // columns, (height - HEAD) // rows
         left, right, above, below = MARGINS
-        self.boxes = []
+        corners = [(column * cell_width, HEAD + row * cell_height) for row in range(rows) for column in range(columns)]
+        self.boxes = [(x + left, x + cell_width - right, y + above, y + cell_height - below) for x, y in corners]
         """The (left, right, top, bottom) pixels of each term's axes."""
-        for index in range(len(losses)):
-            row, column = divmod(index, columns)
-            x, y = column * cell_width, HEAD + row * cell_height
-            self.boxes.append((x + left, x + cell_width - right, y + above, y + cell_height - below))
-        self._empty = self._draw(losses, height, width, False)
-        self._full = self._draw(losses, height, width, True)
+        figure = new_figure(width, height)
+        for (term, splits), (left, right, top, bottom) in zip(losses.items(), self.boxes, strict=True):
+            axes = figure.add_axes((left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height))
+            draw_term(axes, term, splits, LINES, 3)
+            values = [value for points in splits.values() for _, value in points]
+            margin = 0.06 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0
+            axes.set(xlim=(0, self.last), ylim=(min(values) - margin, max(values) + margin))
+            axes.tick_params(labelsize=FONT_SIZE * 0.85, colors=MUTED)
+        lines = [line for axes in figure.axes for line in axes.lines]
+        figure.legend(
+            handles=[*{line.get_label(): line for line in lines}.values()], loc="upper left", ncols=2,
+            bbox_to_anchor=(12 / width, 1 + 4 / height), fontsize=FONT_SIZE, borderpad=0.2, columnspacing=1.2,
+        )  # fmt: skip
+        note = f"{NATS}, by step"
+        figure.text(16 / width, 1 - 37 / height, note, fontsize=FONT_SIZE * 0.9, color=MUTED, va="center")
+        for line in lines:
+            line.set_clip_on(False)
+        self._full = pixels_of(figure)
+        for line in lines:
+            line.set_visible(False)
+        self._empty = pixels_of(figure)
 
     def at(self, step: int) -> Array:
         """Return the panel at a step, uint8 [H, W, 3]."""
@@ -66,33 +83,3 @@ class LossPanel:
             if step < self.last:
                 panel[top:bottom, now] = CURSOR
         return panel
-
-    def _draw(self, losses: Curves, height: int, width: int, visible: bool) -> Array:
-        """Draw the panel with its curves, or without."""
-        figure = new_figure(width, height)
-        handles = {}
-        for (term, splits), (left, right, top, bottom) in zip(losses.items(), self.boxes, strict=True):
-            axes = figure.add_axes((left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height))
-            for split, points in splits.items():
-                style, color, line_width = LINES.get(split, ("-", TEXT, 1.0))
-                (handles[split],) = axes.plot(
-                    *zip(*points, strict=True), color=color, linestyle=style, linewidth=line_width,
-                    marker="o" if len(points) < 15 else "", markersize=4, clip_on=False,
-                )  # fmt: skip
-            values = [value for points in splits.values() for _, value in points]
-            margin = 0.06 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0
-            axes.set(xlim=(0, self.last), ylim=(min(values) - margin, max(values) + margin))
-            axes.set_title(term.replace("_", " "), fontsize=FONT_SIZE, color=TEXT, pad=5)
-            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, steps=TICK_STEPS))
-            axes.yaxis.set_major_locator(MaxNLocator(3, steps=TICK_STEPS))
-            axes.ticklabel_format(useOffset=False)
-            style_axes(axes, FONT_SIZE * 0.85, MUTED)
-        figure.legend(
-            list(handles.values()), list(handles), loc="upper left", bbox_to_anchor=(12 / width, 1 + 4 / height),
-            ncols=2, fontsize=FONT_SIZE, frameon=False, labelcolor=TEXT, borderpad=0.2, columnspacing=1.2,
-        )  # fmt: skip
-        for line in (line for axes in figure.axes for line in axes.lines):
-            line.set_visible(visible)
-        note = f"{NATS}, by step"
-        figure.text(16 / width, 1 - 37 / height, note, fontsize=FONT_SIZE * 0.9, color=MUTED, va="center")
-        return pixels_of(figure)

@@ -29,16 +29,32 @@ TICK_STEPS = [1, 2, 5, 10]  # ticks at round values
 LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
 BLUE, RED = "#4477AA", "#CC3311"
+LINES = {"train": (BLUE, "-", 2.5), "validation": (RED, "--", 2.5)}
 ESTIMATORS = (
     ("reparameterized_variance", "reparameterized", BLUE, "o"),
     ("score_variance", "score function", RED, "s"),
 )
+
+STYLE: dict[Any, Any] = {
+    "text.color": TEXT, "axes.labelcolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT, "axes.edgecolor": "#888888",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.grid": True,
+    "grid.color": "#e4e4e4", "grid.linewidth": 1, "axes.titlesize": 11, "legend.frameon": False,
+    # Without a salt the same SVG would be other bytes every time.
+    "svg.hashsalt": "atlas",
+}  # fmt: skip
+"""The look that all charts share, as matplotlib's settings."""
+LARGE = STYLE | {
+    "axes.titlesize": FONT_SIZE, "axes.labelsize": FONT_SIZE * 0.9, "legend.fontsize": FONT_SIZE * 0.9,
+    "xtick.labelsize": FONT_SIZE * 0.85, "ytick.labelsize": FONT_SIZE * 0.85,
+}  # fmt: skip
 INTERVAL = ("_low", "_high")
 
-Curves = dict[str, dict[str, list[tuple[float, float]]]]
+Splits = dict[str, list[tuple[float, float]]]
+Curves = dict[str, Splits]
 """Term -> split ("train" or "validation") -> points (epoch or step, value)."""
 
 
+@rc_context(LARGE)
 def latent_scatter(
     path: Path,
     codes: Array,
@@ -86,13 +102,10 @@ def latent_scatter(
                 fontsize=FONT_SIZE * 1.35, weight="bold", ha="center", va="center", zorder=5,
                 path_effects=[withStroke(linewidth=6, foreground="white")],
             )  # fmt: skip
-    axes.set_xlabel(names[0], fontsize=FONT_SIZE, color=TEXT)
-    axes.set_ylabel(names[1], fontsize=FONT_SIZE, color=TEXT, rotation=0, labelpad=10)
-    style_axes(axes)
-    figure.legend(
-        loc="center left", bbox_to_anchor=((95 + side + 5) / width, (75 + side / 2) / height),
-        fontsize=FONT_SIZE * 0.9, frameon=False, labelcolor=TEXT, handletextpad=0.1,
-    )  # fmt: skip
+    axes.set_xlabel(names[0], fontsize=FONT_SIZE)
+    axes.set_ylabel(names[1], fontsize=FONT_SIZE, rotation=0, labelpad=10)
+    anchor = (95 + side + 5) / width, (75 + side / 2) / height
+    figure.legend(loc="center left", bbox_to_anchor=anchor, handletextpad=0.1)
     _title(figure, title, 18)
     outside = int((np.abs(codes - (low + high) / 2) > (high - low) / 2).any(axis=1).sum())
     if outside:
@@ -101,6 +114,7 @@ def latent_scatter(
     _write_png_and_svg(path, figure)
 
 
+@rc_context(LARGE)
 def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draw every term of a history against the epoch, a panel a term, training and validation in each.
 
@@ -112,76 +126,58 @@ def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
     width, height = max(720, 400 * columns), 130 + 330 * rows
     figure = new_figure(width, height)
     _title(figure, title, 30)
-    handles: dict[str, Any] = {}
     for index, (term, splits) in enumerate(terms.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        for split, points in splits.items():
-            (handles[split],) = axes.plot(
-                *zip(*points, strict=True), color=BLUE if split == "train" else RED,
-                linestyle="-" if split == "train" else "--", linewidth=2.5, marker="o" if len(points) < 15 else "",
-                markersize=6,
-            )  # fmt: skip
-        axes.set_title(term.replace("_", " "), fontsize=FONT_SIZE, color=TEXT)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=TICK_STEPS))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=TICK_STEPS))
-        axes.ticklabel_format(axis="y", useOffset=False)
-        axes.set_ylabel(term_unit(term), fontsize=FONT_SIZE * 0.9, color=TEXT)
+        draw_term(axes, term, splits, LINES, 5)
+        axes.set_ylabel(term_unit(term))
         if term_unit(term) != NATS:
             axes.set_ylim(-0.04, 1.04)
         if index + columns >= len(terms):
-            axes.set_xlabel("epoch", fontsize=FONT_SIZE * 0.9, color=TEXT)
-        style_axes(axes)
+            axes.set_xlabel("epoch")
     figure.subplots_adjust(
         left=105 / width, right=1 - 20 / width, top=1 - 132 / height, bottom=70 / height, wspace=0.46, hspace=0.36
     )
-    if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - 48 / height),
-            ncols=len(handles), fontsize=FONT_SIZE * 0.9, frameon=False, labelcolor=TEXT,
-        )  # fmt: skip
+    if terms:
+        handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+        anchor = 0.5, 1 - 48 / height
+        figure.legend(handles=[*handles.values()], loc="upper center", bbox_to_anchor=anchor, ncols=len(handles))
     _write_png_and_svg(path, figure)
 
 
+@rc_context(STYLE)
 def learning_curve_difference(
     path: Path, first: str, second: str, points: Sequence[tuple[int, float, float]], term: str
 ) -> None:
-    """Draw a term of two runs (nats per image, validation) against the epoch, and beside it their difference.
+    """Draw a term of two runs (nats per image, validation) against the epoch, and beside it the second less the first.
 
-    Args:
-        first: the run that should have the lower term; second: the one that it is compared with.
-        points: (epoch, the first's term, the second's), in the order of the epochs.
+    `points`: (epoch, the first's term, the second's), in the order of the epochs.
     """
     epochs, first_values, second_values = (np.array(column) for column in zip(*points, strict=True))
-    figure = Figure(figsize=(9, 3.4), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(epochs, second_values, "o--", color=BLUE, linewidth=2, label=second)
     left.plot(epochs, first_values, "s-", color=RED, linewidth=2, label=first)
-    left.set_ylabel(f"{term}, {NATS}", color=TEXT)
-    left.legend(frameon=False, labelcolor=TEXT)
+    left.set_ylabel(f"{term}, {NATS}")
+    left.legend()
     right.axhline(0, color="#888888", linewidth=1)
     right.plot(epochs, second_values - first_values, "s-", color=RED, linewidth=2)
-    right.set_ylabel(f"gain, {NATS}", color=TEXT)
+    right.set_ylabel(f"gain, {NATS}")
     for axes, title in ((left, "on validation images"), (right, f"{second} less {first}")):
-        axes.set_title(title, color=TEXT, fontsize=11)
-        axes.set_xlabel("epoch", color=TEXT)
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        style_axes(axes, size=10)
     write_png(path, pixels_of(figure))
 
 
+@rc_context(STYLE)
 def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float]]) -> None:
     """Draw the variance of the bound's gradient (nats squared) by two estimators, with 95 % intervals and their ratio.
 
-    Args:
-        metrics: run -> metric -> value; runs without these metrics are left out.
-
-    Raises:
-        ValueError: if no run has them.
+    `metrics`: run -> metric -> value; runs without these are left out, and a ValueError says that no run has them.
     """
     runs = [run for run, row in metrics.items() if all(name in row for name, *_ in ESTIMATORS)]
     if not runs:
         raise ValueError(f"no run has {' and '.join(name for name, *_ in ESTIMATORS)}")
-    figure = Figure(figsize=(9, 1.3 + 0.34 * len(runs)), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9, 1.3 + 0.34 * len(runs)), layout="constrained")
     axes = figure.subplots()
     heights = np.arange(len(runs))[::-1]
     for height, run in zip(heights, runs, strict=True):
@@ -189,26 +185,37 @@ def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float
         axes.plot([low, high], [height, height], color="#bbbbbb", linewidth=1.5, zorder=1)
         axes.annotate(
             f"{high / low:,.0f} times", (np.sqrt(low * high), height), (0, 3), textcoords="offset points",
-            ha="center", va="bottom", fontsize=8.5, color=TEXT,
+            ha="center", va="bottom", fontsize=8.5,
         )  # fmt: skip
     for name, title, color, marker in ESTIMATORS:
         values = np.array([metrics[run][name] for run in runs])
         ends = np.array([[metrics[run].get(name + end, metrics[run][name]) for run in runs] for end in INTERVAL])
         axes.errorbar(
-            values, heights, xerr=np.abs(ends - values), fmt=marker, color=color, markersize=6, capsize=2.5,
-            linewidth=1.2, label=title, zorder=2,
+            values, heights, xerr=np.abs(ends - values), fmt=marker, color=color, capsize=2.5, linewidth=1.2,
+            label=title, zorder=2,
         )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_ylim(-0.6, len(runs) - 0.2)
-    axes.set_xlabel("variance of the gradient by mean and log-variance, nats squared", color=TEXT)
-    axes.set_title("One draw's gradient of the bound, by its estimator", color=TEXT, fontsize=11)
-    style_axes(axes, size=10)
+    axes.set(xscale="log", ylim=(-0.6, len(runs) - 0.2))
+    axes.set_xlabel("variance of the gradient by mean and log-variance, nats squared")
+    axes.set_title("One draw's gradient of the bound, by its estimator")
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_yticks(heights, runs, color=TEXT)
+    axes.set_yticks(heights, runs)
     axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=TEXT)
+    axes.tick_params(which="minor", color="black")
+    figure.legend(loc="outside lower center", ncols=2)
     write_png(path, pixels_of(figure))
+
+
+def draw_term(axes: Axes, term: str, splits: Splits, lines: dict[str, tuple[str, str, float]], ticks: int) -> None:
+    """Draw the curves of a term; `lines`: color, style and width by split; `ticks`: intervals on an axis, at most."""
+    for split, points in splits.items():
+        color, style, width = lines[split]
+        marker = "o" if len(points) < 15 else ""
+        axes.plot(*zip(*points, strict=True), style, color=color, linewidth=width, marker=marker, label=split)
+    axes.set_title(term.replace("_", " "))
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, min_n_ticks=1, steps=TICK_STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(ticks, steps=TICK_STEPS))
+    axes.ticklabel_format(useOffset=False)
 
 
 def curves(history: Sequence[Mapping[str, Any]], x: str = "epoch") -> Curves:
@@ -234,7 +241,7 @@ def square_limits(codes: Array) -> tuple[Array, Array]:
 
 def new_figure(width: int, height: int) -> Figure:
     """Return an empty figure of `width` by `height` pixels."""
-    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
 
 
 def pixels_of(figure: Figure) -> Array:
@@ -244,20 +251,11 @@ def pixels_of(figure: Figure) -> Array:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def style_axes(axes: Axes, size: float = FONT_SIZE * 0.85, color: str = TEXT) -> None:
-    """Set the look that all charts share: a light grid, no frame, tick labels of `size` points."""
-    axes.tick_params(labelsize=size, colors=color)
-    axes.grid(color="#e4e4e4", linewidth=1)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#888888")
-
-
 def _title(figure: Figure, title: str, top: int) -> None:
     """Write a bold title, `top` pixels below the upper edge, in a size at which it fits."""
     width, height = figure.get_size_inches() * DPI
     size = min(FONT_SIZE * 1.3, 1.45 * width / max(len(title), 1))
-    figure.suptitle(title, fontsize=size, weight="bold", color=TEXT, y=1 - top / height)
+    figure.suptitle(title, fontsize=size, weight="bold", y=1 - top / height)
 
 
 def _separate(positions: Array, texts: Sequence[str], size: float, side: int) -> Array:
@@ -278,9 +276,7 @@ def _write_png_and_svg(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, and as SVG beside it unless that is too large."""
     write_png(path, pixels_of(figure))
     drawn = BytesIO()
-    # Without a salt and with a date, the same chart would be other bytes every time.
-    with rc_context({"svg.hashsalt": "atlas"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
     if drawn.tell() <= SVG_BYTES:
         with atomic_write(path.with_suffix(".svg")) as tmp:
             tmp.write_bytes(drawn.getvalue())
