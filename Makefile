@@ -57,7 +57,10 @@ THREADS = $(shell runs=$(words $(POOL)); jobs=$$((runs < $(JOBS) ? runs : $(JOBS
 SHARE = $(if $(ATLAS_THREADS),,ATLAS_THREADS=$(THREADS) OMP_NUM_THREADS=$(THREADS))
 
 # A command in a process group of its own, which a signal stops as a whole: killing DVC alone leaves its stage at work.
-stoppable = set -m; { $(1); } & set +m; for s in INT TERM; do trap "kill -$$s -- -$$!" $$s; done; wait $$! || wait $$!
+# It ends when the last of the group has, so that none of them still holds DVC's lock when the same command goes on.
+stoppable = set -m; { $(1); } & set +m; group=$$!; for s in INT TERM; do trap "kill -$$s -- -$$group" $$s; done; \
+  wait $$group || { status=$$?; wait $$group; \
+  for _ in $$(seq 100); do kill -0 -- -$$group 2>/dev/null || break; sleep 0.1; done; exit $$status; }
 
 data:
 	@$(if $(DATA),$(call stoppable,dvc repro $(DATA)))

@@ -153,7 +153,8 @@ def clone(origin: Path, place: Path) -> Path:
 def commit(folder: Path, message: str) -> None:
     """Commit everything, by somebody whom the folder's git does not get to know."""
     run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-q", "-m", message)
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.example")
+    run(folder, "git", *author, "commit", "-q", "--allow-empty", "-m", message)
 
 
 def stages_run(output: str) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class Checkpoints:
         # DVC_ROOT is the main repository also in the copies that DVC's queue makes: a requeued run finds its folder.
         self.root = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
         self.folder = self.root / f"{run}-{mark}"
-        self.lock: TextIO | None = None
+        self.lock: int | None = None
         if not writes:
             return
         self._sweep()
@@ -73,7 +73,7 @@ class Checkpoints:
         states = sorted(self.root.glob(f"{self.folder.name}*/state.pt"), key=_modified, reverse=True)
         spares = [self.folder.with_name(f"{self.folder.name}-{number}") for number in range(2, 100)]
         folders = dict.fromkeys([*(state.parent for state in states), self.folder, *spares])
-        self.folder, self.lock = next((folder, lock) for folder in folders if (lock := _try_lock(folder)))
+        self.folder, self.lock = next((folder, lock) for folder in folders if (lock := _try_lock(folder)) is not None)
         if self.folder in spares and not (self.folder / "state.pt").exists():
             print(f"{run}: another process trains it with the same settings; this one trains beside it", flush=True)
         unused = [path.parent for path in self.root.glob(f"{run}-*/state.pt") if mark not in path.parent.name]
@@ -112,7 +112,8 @@ class Checkpoints:
         except Exception as error:
             reason = str(error).splitlines()[0] if isinstance(error, AtlasError | ValueError) else type(error).__name__
             print(f"{self.folder} cannot be resumed from ({reason}): training begins anew", flush=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            for file in self.folder.iterdir():  # the folder itself is locked
+                file.unlink()
             return None
 
     def save_snapshot(self, step: int, snapshot: Snapshot) -> None:
@@ -138,10 +139,17 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove this training's folder, which is no longer needed, and unlock it."""
-        if self.lock:
-            _remove(self.folder)
-            self.lock.close()
+        if self.lock is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.close()
+
+    def close(self) -> None:
+        """Unlock the folder and keep what is in it."""
+        if self.lock is not None:
+            os.close(self.lock)
             self.lock = None
+
+    __del__ = close
 
     def _sweep(self) -> None:
         days = os.environ.get("ATLAS_CHECKPOINT_DAYS", str(SWEEP_DAYS))
@@ -150,9 +158,9 @@ class Checkpoints:
         except ValueError:
             raise AtlasError(f"ATLAS_CHECKPOINT_DAYS: found '{days}'; allowed: a number of days") from None
         for folder in self.root.glob("*-*/"):
-            if _modified(folder) < oldest and (lock := _try_lock(folder)):
-                _remove(folder)
-                lock.close()
+            if _modified(folder) < oldest and (lock := _try_lock(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
     def _keep(self, name: str, content: io.BytesIO) -> None:
         if not self.writes:
@@ -177,27 +185,29 @@ def _snapshot_file(step: int) -> str:
     return f"snapshot_{step:08d}"
 
 
-def _try_lock(folder: Path) -> TextIO | None:
-    """Lock a folder for as long as the returned file is open and this process lives; None if another one holds it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f"{folder.name}.lock")
+def _try_lock(folder: Path) -> int | None:
+    """Lock a folder, which is made if need be, until the returned descriptor is closed or this process ends.
+
+    None if another process holds it.
+
+    Raises:
+        AtlasError: if the folder cannot be made.
+    """
     while True:
-        file = path.open("w")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise AtlasError(f"{folder} could not be written: {error.strerror or error}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.close()
+            os.close(descriptor)
             return None
-        # Between opening and locking, its last owner may have removed the file that is now locked.
-        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            return file
-        file.close()
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder that this process has locked, and its lock."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+        # Between opening and locking, its last owner may have removed the folder that is now locked.
+        if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+        os.close(descriptor)
 
 
 def _modified(path: Path) -> float:
