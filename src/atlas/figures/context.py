@@ -53,9 +53,8 @@ class RunFigures:
     @cached_property
     def order(self) -> list[int]:
         """Dimensions of the code, most informative first: by rate, else by variance, else as they come."""
-        values = self.rates
-        if values is None:
-            values = torch.zeros(self.model.latent_dim) if self.codes is None else self.codes.var(0)
+        variances = torch.zeros(self.model.latent_dim) if self.codes is None else self.codes.var(0)
+        values = variances if self.rates is None else self.rates
         return values.argsort(descending=True, stable=True).tolist()
 
     @cached_property
@@ -65,8 +64,7 @@ class RunFigures:
 
     @property
     def axis_names(self) -> tuple[str, str]:
-        names = [*map(dimension_name, self.axes), ""]
-        return names[0], names[1]
+        return dimension_name(self.axes[0]), dimension_name(self.axes[1]) if len(self.axes) > 1 else ""
 
     @property
     def axes_description(self) -> str:
@@ -125,7 +123,6 @@ class RunFigures:
         return self.test.images[index].cpu().numpy()
 
     def names_of(self, index: Tensor) -> list[str]:
-        """Return the class names of test images."""
         return [self.classes[label] for label in self.test.labels[index].tolist()]
 
     def balanced(self, count: int) -> Tensor:

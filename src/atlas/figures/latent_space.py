@@ -18,84 +18,80 @@ SCATTER_LIMIT = 5.0
 
 def latent_maps(figures: RunFigures) -> None:
     """Draw the map over two dimensions, of each label and of all together."""
-    model, axes, names = figures.model, figures.axes, figures.axis_names
-    side, quantile = figures.settings.map_steps, figures.settings.map_quantile
-    # Without a prior, the map covers the codes of the test images, around their mean.
-    codes = None if model.has_prior else figures.codes
-    first, second = map_axes(side, quantile, None if codes is None else codes[:, axes])
-    grid = (torch.zeros(model.latent_dim) if codes is None else codes.mean(0)).repeat(side, side, 1)
-    grid[..., axes] = map_codes(first, second, len(axes)).unflatten(0, (side, side))
-    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
-    where = "at equal steps of probability of N(0, 1)" if codes is None else "over the region that the codes occupy"
-    rest = "" if model.latent_dim <= 2 else f", the other dimensions {'zero' if codes is None else 'at their means'}"
-    subject = f"Map of {figures.axes_description}"
-    if model.conditional:
-        path, title = figures.add(
-            "maps.png", f"{subject}: every label", f"for each label a grid of decoded images, {where}{rest}"
-        )
-        sheets.latent_maps(path, maps, figures.classes, title, names)
-    for label, images in zip(figures.labels, maps, strict=True):
-        path, title = figures.add(
-            f"map_{label}.png" if model.conditional else "map.png",
-            f"{subject}: label {figures.classes[label]}" if model.conditional else subject,
-            f"{side} by {side} images decoded from codes {where}{rest}; {names[0]} rises to the right"
-            + (f", {names[1]} upwards" if names[1] else ""),
-        )
-        sheets.latent_map(path, images, first.numpy(), second.numpy(), title, names)
+    model, names, subject = figures.model, figures.axis_names, f"Map of {figures.axes_description}"
+    directions = torch.eye(model.latent_dim)[:, figures.axes]
+    if figures.codes is None or model.has_prior:
+        center, codes = torch.zeros(model.latent_dim), None
+        alt = "images decoded from codes at equal steps of probability of N(0, 1), the other dimensions zero"
+    else:
+        center, codes = figures.codes.mean(0) * (1 - directions.sum(1)), figures.codes @ directions
+        alt = "images decoded from codes over the region that the codes of test images occupy, around their mean"
+    file, which = ("maps.png", ": every label") if model.conditional else ("map.png", "")
+    maps, first, second = _draw_plane(figures, file, subject + which, alt, center, directions, codes, names)
+    for label, images in zip(figures.labels, maps, strict=True) if model.conditional else ():
+        path, title = figures.add(f"map_{label}.png", f"{subject}: label {figures.classes[label]}", alt)
+        sheets.latent_map(path, images, first, second, title, names)
 
 
 def pca_map(figures: RunFigures) -> None:
     """Draw the map of a large code over the plane of the two largest principal components of test codes."""
-    codes, model = figures.codes, figures.model
-    if codes is None or model.latent_dim < MANY_DIMENSIONS:
+    codes, dimensions = figures.codes, figures.model.latent_dim
+    if codes is None or dimensions < MANY_DIMENSIONS:
         return
-    side = figures.settings.map_steps
     center, components, share = pca(codes, 2)
-    first, second = map_axes(side, figures.settings.map_quantile, (codes - center) @ components)
-    grid = (center + map_codes(first, second, 2) @ components.T).unflatten(0, (side, side))
-    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
-    path, title = figures.add(
-        "plane.png",
-        f"Map of the plane in which {model.latent_dim}-dimensional codes vary most",
-        f"{side} by {side} images decoded from the plane of the two largest principal components of test codes, which "
-        f"hold {share:.0%} of their variance, over the region that the codes occupy",
-    )
+    title = f"Map of the plane in which {dimensions}-dimensional codes vary most"
+    alt = f"images decoded from the plane of the two principal components that hold {share:.0%} of the codes' variance"
     names = ("1st component", "2nd component")
-    if model.conditional:
+    _draw_plane(figures, "plane.png", title, alt, center, components, (codes - center) @ components, names)
+
+
+def _draw_plane(
+    figures: RunFigures, file: str, title: str, alt: str, center: Tensor, directions: Tensor, codes: Tensor | None,
+    names: tuple[str, str],
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Draw and return maps [L, n, n, C, H, W] over center [d] + directions [d, 2], and return its axes [n] and [n].
+
+    The axes cover codes [N, 2] in the plane, or the prior where these are None.
+    """
+    side = figures.settings.map_steps
+    first, second = map_axes(side, figures.settings.map_quantile, codes)
+    grid = (center + map_codes(first, second, directions.shape[1]) @ directions.T).unflatten(0, (side, side))
+    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
+    path, title = figures.add(file, title, alt)
+    if figures.model.conditional:
         sheets.latent_maps(path, maps, figures.classes, title, names)
     else:
         sheets.latent_map(path, maps[0], first.numpy(), second.numpy(), title, names)
+    return maps, first.numpy(), second.numpy()
 
 
 def traversals(figures: RunFigures) -> None:
     """Draw one image's code, a row a dimension, with that dimension moved from one end of its range to the other."""
-    model, settings, rates = figures.model, figures.settings, figures.rates
+    model, rates, settings = figures.model, figures.rates, figures.settings
     axes = figures.order[: settings.traversals]
-    steps, quantile = settings.traversal_steps, settings.map_quantile
     label = int(figures.test.labels[0])
-    no_encoder = figures.codes is None
-    code = figures.prior_codes(1)[0] if figures.codes is None else figures.codes[0]
+    name = figures.classes[label]
+    if figures.codes is None:
+        code, start, order = figures.prior_codes(1)[0], "a code drawn from N(0, I)", ""
+        suffix = f", label {name}" if model.conditional else ""
+    else:
+        code, start, order = figures.codes[0], f"the code of a test image ({name})", ", largest variance first"
+        suffix = ""
     # Over quantiles of N(0, 1); without a prior, of the codes of the test images.
     codes = None if model.has_prior else figures.codes
-    grid = code.repeat(len(axes), steps, 1)
+    grid = code.repeat(len(axes), settings.traversal_steps, 1)
     for row, axis in enumerate(axes):
-        grid[row, :, axis], _ = map_axes(steps, quantile, None if codes is None else codes[:, [axis]])
+        values = None if codes is None else codes[:, [axis]]
+        grid[row, :, axis], _ = map_axes(settings.traversal_steps, settings.map_quantile, values)
     names = [dimension_name(axis) + ("" if rates is None else f" · {rates[axis]:.1f} nats") for axis in axes]
-    start = "a code drawn from N(0, I)" if no_encoder else f"the code of a test image ({figures.classes[label]})"
-    order = ", highest rate first" if rates is not None else "" if no_encoder else ", largest variance first"
     which = "every dimension" if len(axes) == model.latent_dim else f"{len(axes)} of {model.latent_dim} dimensions"
-    path, title = figures.add(
-        "traversals.png",
-        f"Traversals of {which}{order}"
-        + (f", label {figures.classes[label]}" if model.conditional and no_encoder else ""),
-        f"each row is {start} with one dimension moved from left to right and all others kept, the row named by the "
-        "dimension" + ("" if rates is None else " and its mean rate"),
-    )
-    span = (
-        f"quantiles {quantile:g} to {1 - quantile:g} of {'N(0, 1)' if model.has_prior else 'the codes of test images'}"
-    )
+    title = f"Traversals of {which}{order if rates is None else ', highest rate first'}{suffix}"
+    alt = f"each row is {start} with one dimension, named at its left, moved and all others kept"
+    path, title = figures.add("traversals.png", title, alt)
+    span = f"{settings.map_quantile:g} to {1 - settings.map_quantile:g}"
+    source = "N(0, 1)" if model.has_prior else "the codes of test images"
+    below = f"{start}, one dimension at a time over the quantiles {span} of {source}"
     columns = [f"{value:.2f}".replace("-", "−") for value in grid[0, :, axes[0]].tolist()] if model.has_prior else []
-    below = f"{start}, one dimension at a time over the {span}"
     sheets.image_rows(path, figures.decode(grid, label), names, title, below, columns)
 
 
@@ -112,10 +108,7 @@ def interpolations(figures: RunFigures) -> None:
         labels = torch.arange(rows) % len(figures.classes)
         names = [figures.classes[label] for label in labels.tolist()] if conditional else [""] * rows
         title = "Between two codes drawn from N(0, I), on a great circle"
-        alt = (
-            "each row goes from the image of one prior code to that of another along the sphere (spherical "
-            "interpolation)" + (", both with the label at the left" if conditional else "")
-        )
+        alt = "each row goes from the image of one prior code to that of another along the sphere"
         below = "spherical interpolation: no step leaves the shell of the prior"
     else:
         first, last = pairs(figures.test.labels.cpu(), rows, conditional)
@@ -125,13 +118,11 @@ def interpolations(figures: RunFigures) -> None:
         if not conditional:
             names = [f"{start} – {end}" for start, end in zip(names, figures.names_of(last), strict=True)]
         title = "Between two test images" + (" of one label" if conditional else "")
-        alt = (
-            "each row shows a test image, then images decoded along the straight line from its code to that of the "
-            "test image at the other end" + (", all with the label at the left" if conditional else "")
-        )
+        alt = "each row shows images decoded along the straight line between the codes of the test images at its ends"
         below = "linear interpolation between the codes of the originals at both ends"
         columns = ["original", "decoded", *[""] * (steps - 2), "decoded", "original"]
         originals = [figures.images(first), figures.images(last)]
+    alt += ", with the label at its left" if conditional else ""
     path, title = figures.add("interpolations.png", title, alt)
     images = figures.decode(codes, labels[:, None].expand(rows, steps))
     sheets.image_rows(path, images, names, title, below, columns, *originals)
