@@ -1,10 +1,9 @@
 """The training step and the training loop. They know a model by its interface only."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,14 +30,13 @@ Report = Callable[[int, int, int, dict[str, float]], None]
 """Called with the steps done, all steps, the epoch and the epoch's running means."""
 
 
-@dataclass
-class TrainingResult:
+class TrainingResult(NamedTuple):
     """What a training leaves besides the model's parameters."""
 
-    history: list[Row] = field(default_factory=list)
-    snapshot_steps: list[int] = field(default_factory=list)
-    snapshots: list[Snapshot] = field(default_factory=list)
-    steps_per_epoch: int = 0
+    history: list[Row]
+    snapshot_steps: list[int]
+    snapshots: list[Snapshot]
+    steps_per_epoch: int
 
 
 def train_step(
@@ -161,21 +159,14 @@ def validate(model: Model, split: Split, batch_size: int, config: DeviceConfig) 
     """Validation: the means of the model's terms over a split, without disturbing the random generators."""
     means = RunningMean(config.device)
     batch_size = min(batch_size, len(split))
-    with _evaluating(model, config):
-        for start in range(0, len(split) - batch_size + 1, batch_size):
-            batch = slice(start, start + batch_size)
-            with config.autocast():
-                means.add(model.losses(to_unit(split.images[batch]), split.labels[batch]).terms)
-    return means.compute()
-
-
-@contextmanager
-def _evaluating(model: Model, config: DeviceConfig) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[config.device] if config.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[config.device] if config.device.type == "cuda" else []), config.autocast():
         torch.manual_seed(0)
         model.eval()
-        yield
+        for start in range(0, len(split) - batch_size + 1, batch_size):
+            batch = slice(start, start + batch_size)
+            means.add(model.losses(to_unit(split.images[batch]), split.labels[batch]).terms)
         model.train()
+    return means.compute()
 
 
 @dataclass
