@@ -5,6 +5,7 @@ One process for all runs: PyTorch and its exporter take longer to start than to 
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from atlas.core.files import atomic_dir, require, run_stage
@@ -15,11 +16,7 @@ TARGET = Path("outputs/onnx")
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
-    export(parser.parse_args().runs)
-
-
-def export(names: list[str]) -> None:
-    """Export the runs of these names, or all of them; write outputs/onnx."""
+    names = parser.parse_args().runs
     # Here, not above: PyTorch takes seconds to import, and `--help` needs none of it.
     import torch
 
@@ -32,21 +29,14 @@ def export(names: list[str]) -> None:
     runs = [settings.run(name) for name in names or settings.runs]
     sources = {run.key: require(Path("outputs/models") / run.key, f"train@{run.key}") for run in runs}
     test = {name: Dataset.open(Path("data") / name).split("test") for name in {run.dataset for run in runs}}
-
-    def export_all(target: Path) -> None:
+    # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
+    with nullcontext(TARGET) if names else atomic_dir(TARGET) as target:
         for number, run in enumerate(runs, 1):
             # On the CPU whatever the machine: the same bytes everywhere, and small networks.
             model, classes = load_model(sources[run.key], torch.device("cpu"))
             with atomic_dir(target / run.key) as folder:
                 summary = export_run(model, classes, test[run.dataset], folder)
             print(f"{run.key}: {summary} ({number} of {len(runs)})")
-
-    if names:
-        export_all(TARGET)
-    else:
-        # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
-        with atomic_dir(TARGET) as tmp:
-            export_all(tmp)
     print(f"{TARGET}: the networks of {len(runs)} runs")
 
 

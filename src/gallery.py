@@ -11,11 +11,7 @@ CACHE = Path(".cache")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--partial", action="store_true", help="show the outputs that exist instead of requiring all")
-    build_gallery(parser.parse_args().partial)
-
-
-def build_gallery(partial: bool) -> None:
-    """Build the gallery from outputs/ and results/; `partial` allows missing outputs."""
+    partial = parser.parse_args().partial
     from atlas.core import settings as settings_file
     from atlas.gallery import onnx_runtime, pages
     from atlas.gallery.outputs import collect, collect_claims, collect_judges

@@ -14,7 +14,7 @@ def load(run: str, source: "str | PathLike[str]" = ".", device: str = "cpu") -> 
     """Return the trained model of a run.
 
     Args:
-        run: a name under `runs` in params.yaml, such as "mnist_cvae_gan_8".
+        run: a name under `runs` in params.yaml, such as "mnist_cvae_gan_8", or a run's folder, as `dvc get` leaves it.
         source: a checkout's folder, or the Git address of one. What is not in its outputs/models is fetched from its
             DVC remote, once, into the folder ATLAS_CACHE (~/.cache/latent-atlas if that is not set).
         device: where it computes, as torch names it: "cpu", "cuda", ...

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,16 +39,22 @@ def home(make: Build, noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
-def test_one_stage_exports_all_runs_or_those_that_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_stage_exports_all_runs_or_those_that_are_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export(*names: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["export.py", *names])
+        stage.main()
+
     outputs = home / "outputs" / "onnx"
     old = outputs / "no_longer_a_run"
     old.mkdir(parents=True)
-    stage.export(["noise_gan"])
+    export("noise_gan")
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["noise_gan", "outputs/onnx"]
     assert {path.name for path in outputs.iterdir()} == {"noise_gan", "no_longer_a_run"}
     alone = (outputs / "noise_gan" / "decoder.onnx").read_bytes()
 
-    stage.export([])
+    export()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("noise_cvae: decoder and encoder, ") and lines[0].endswith("(1 of 2)")
     assert lines[1].startswith("noise_gan: decoder, ") and lines[1].endswith("(2 of 2)")
@@ -62,7 +69,7 @@ def test_one_stage_exports_all_runs_or_those_that_are_named(home: Path, capsys: 
     before = {path: path.read_bytes() for path in outputs.rglob("*.*")}
     (home / "outputs" / "models" / "noise_gan" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(AtlasError, match="train@noise_gan"):
-        stage.export([])
+        export()
     assert {path: path.read_bytes() for path in outputs.rglob("*.*")} == before
     assert [path.name for path in (home / "outputs").iterdir() if path.name.startswith(".")] == []
 

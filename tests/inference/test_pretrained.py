@@ -223,6 +223,21 @@ def test_runs_that_are_not_there(keep: Keep, tmp_path: Path) -> None:
         atlas.load("digits_toy", tmp_path, "warp")
 
 
+@pytest.mark.parametrize("form", ["path", "name", "source"])
+def test_a_run_is_loaded_from_the_folder_that_dvc_get_leaves(
+    form: str, keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep()
+    folder = tmp_path / "downloads/digits_toy"
+    folder.parent.mkdir()
+    (tmp_path / "outputs/models/digits_toy").rename(folder)
+    if form == "name":
+        monkeypatch.chdir(folder.parent)
+    arguments = {"path": (str(folder),), "name": (folder.name,), "source": (folder.name, folder.parent)}
+    trained = atlas.load(*arguments[form])
+    assert trained.run == "digits_toy" and len(trained.sample(7)) == 1
+
+
 def _run(folder: Path, *command: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "GIT"))}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -24,17 +24,18 @@ def copy_media(runs: list[RunPage], folder: Path) -> None:
         AtlasError: if an image, an animation or the snapshots of a run cannot be read.
     """
     for run in runs:
-        (folder / "media" / run.key).mkdir(parents=True, exist_ok=True)
+        media = folder / "media" / run.key
+        media.mkdir(parents=True)
         for item in (*run.figures, *run.animations):
-            if item.animated:
+            if item.source.suffix == ".mp4":
                 shutil.copyfile(item.source, folder / item.address)
-                _write_poster(item.source, folder / item.poster)
+                _write_poster(item.source, (folder / item.address).with_suffix(".webp"))
             else:
                 with readable(item.source), Image.open(item.source) as image:
                     pixels = image.convert("RGB")
                 pixels.save(folder / item.address, **LOSSLESS)
         if run.frames:
-            Image.fromarray(_thumbnail(load_frames(run.frames))).save(folder / run.thumbnail, **LOSSLESS)
+            Image.fromarray(_thumbnail(load_frames(run.frames))).save(media / "thumbnail.webp", **LOSSLESS)
 
 
 def _write_poster(video: Path, target: Path) -> None:

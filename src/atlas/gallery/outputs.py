@@ -42,10 +42,9 @@ MIN_WIDTH = 480
 
 
 class JudgeMetrics(TypedDict):
-    """judge.json."""
+    """judge.json; its numbers of images, and what else it holds, are shown as they are."""
 
     test_accuracy: float
-    """A share in [0, 1]."""
 
 
 class Claim(TypedDict):
@@ -59,12 +58,6 @@ class Claim(TypedDict):
     interval: dict[str, list[float]]
     n: dict[str, list[int]]
     seeds: dict[str, int]
-
-
-class Comparison(TypedDict):
-    """comparison.json."""
-
-    claims: list[Claim]
 
 
 class Caption(TypedDict):
@@ -89,15 +82,6 @@ class MediaItem:
     alt: str
     blocks: Sequence[Sequence[int]] = ()
     """Parts of an animation that can be shown alone, one for each label: left, top, width, height in pixels."""
-
-    @property
-    def animated(self) -> bool:
-        return self.source.suffix == ".mp4"
-
-    @property
-    def poster(self) -> str:
-        """Address of the still image shown until an animation plays."""
-        return self.address.removesuffix(".mp4") + ".webp"
 
     @property
     def prefix(self) -> str:
@@ -133,10 +117,6 @@ class RunPage:
     @property
     def page(self) -> str:
         return f"{self.key}.html"
-
-    @property
-    def thumbnail(self) -> str:
-        return f"media/{self.key}/thumbnail.webp"
 
 
 def model_name(variant: str) -> str:
@@ -227,7 +207,7 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
 def collect_claims(root: Path) -> list[Claim]:
     """Read the claims of results/comparison.json; without the file there is none."""
     path = root / "results" / "comparison.json"
-    return read(path, "compare", Comparison)["claims"] if path.exists() else []
+    return read(path, "compare", dict[str, list[Claim]]).get("claims", []) if path.exists() else []
 
 
 def _media(folder: Path, stage: str) -> list[MediaItem]:

@@ -43,8 +43,8 @@ class Cell:
 def build(
     folder: Path,
     runs: list[RunPage],
-    judges: dict[str, dict[str, Any]],
-    claims: list[dict[str, Any]],
+    judges: Mapping[str, Mapping[str, Any]],
+    claims: Sequence[Mapping[str, Any]],
     registry: Sequence[Metric],
     scale: str,
     seed: int,
@@ -53,14 +53,8 @@ def build(
     """Write the folder, whole or not at all; the same inputs give the same bytes.
 
     Args:
-        folder: replaced if it exists.
-        runs: in the order to be shown.
-        judges: each data set's judge.json.
-        claims: in the order to be shown.
         registry: the metrics, in the order of the table's columns; one that no run has is omitted.
-        scale, seed: as in params.yaml.
-        runtime: the files of ONNX Runtime Web, as `onnx_runtime.fetch` returns them; without it the explorers show
-            maps that were drawn beforehand.
+        runtime: as from `onnx_runtime.fetch`; without it the explorers show maps that were drawn beforehand.
 
     Raises:
         AtlasError: if something that the pages show cannot be read.
@@ -100,7 +94,7 @@ def build(
             runs=runs,
             datasets=datasets,
             models=list(dict.fromkeys(run.model for run in runs)),
-            judges={dataset: judges[dataset] for dataset in datasets if dataset in judges},
+            judges=judges,
             claims=[(claim, list(rows)) for claim, rows in groupby(claims, lambda row: row["claim"])],
             verdicts=dict(Counter(row["verdict"] for row in claims).most_common()),
             titles={metric.name: metric.title for metric in registry},

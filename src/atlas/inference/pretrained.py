@@ -17,11 +17,9 @@ from atlas.core.schema import require_known
 from atlas.inference.remote import MODELS, Repository
 
 Array = NDArray[np.float32]
+# What both may be, `PretrainedModel` says.
 Images = Any
-"""uint8 or floating point in [0, 1]; numpy, torch or a Pillow image; see `PretrainedModel`."""
 Labels = Any
-"""One label for all images or one for each (a list, an array, a tensor), by name or number; None for an unconditional
-model."""
 
 INVERSION_STEPS = 200
 """Of the search for an image's code, where a model has no encoder."""
@@ -169,9 +167,11 @@ class PretrainedModel:
 def load(run: str, source: str | os.PathLike[str] = ".", device: str = "cpu") -> PretrainedModel:
     """Return a trained run, as `atlas.load` describes."""
     repository = Repository(source)
-    # A name, not a path: nothing outside the models' folder is looked at.
-    is_name = run.replace("_", "").isalnum()
-    folder = repository.fetch(f"{MODELS}/{run}", ("model.json", "weights.safetensors")) if is_name else None
+    # Trained there, or a folder that `dvc get` left there.
+    folders = [parent / run for parent in (repository.folder / MODELS, repository.folder)] if repository.folder else []
+    folder = next((folder for folder in folders if (folder / "model.json").is_file()), None)
+    if folder is None and run.replace("_", "").isalnum():
+        folder = repository.fetch(f"{MODELS}/{run}", ("model.json", "weights.safetensors"))
     if folder is None:
         if not (runs := repository.runs()):
             raise AtlasError(f"source: no {MODELS} and no params.yaml found in {repository}; allowed: a checkout")
@@ -184,8 +184,8 @@ def load(run: str, source: str | os.PathLike[str] = ".", device: str = "cpu") ->
         reason = str(error).splitlines()[0]
         raise AtlasError(f"device: found '{device}', which cannot be used here ({reason}); try cpu") from None
     model, classes = load_model(folder, torch_device)
-    about = read_json(folder / "model.json", f"train@{run}")
-    return PretrainedModel(run, about["dataset"], classes, model, about["variant"])
+    about = read_json(folder / "model.json", f"train@{folder.name}")
+    return PretrainedModel(about["run"], about["dataset"], classes, model, about["variant"])
 
 
 def _tensor(values: Any) -> Tensor:

@@ -55,7 +55,9 @@ class Repository:
         md5 = (self._read("info", path) or {}).get("dvc_info", {}).get("md5")
         if md5 is None:
             return None
-        folder = cache() / md5.removesuffix(".dir") / Path(path).name
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        cache = Path(os.environ.get("ATLAS_CACHE") or caches / "latent-atlas").expanduser()
+        folder = cache / md5.removesuffix(".dir") / Path(path).name
         if not folder.is_dir():
             with atomic_dir(folder) as tmp:
                 try:
@@ -106,13 +108,6 @@ class Repository:
         # DVC clones addresses into temporary folders, and leaves them behind.
         atexit.register(clean_repos)
         return DVCFileSystem(str(self))
-
-
-def cache() -> Path:
-    """Return the folder for fetched runs: ATLAS_CACHE, or latent-atlas in the user's cache."""
-    if folder := os.environ.get("ATLAS_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latent-atlas"
 
 
 def _reason(error: BaseException) -> str:
