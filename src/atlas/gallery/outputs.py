@@ -47,7 +47,7 @@ class JudgeMetrics(TypedDict):
     test_accuracy: float
 
 
-class Claim(TypedDict):
+class DecidedClaim(TypedDict):
     """A claim of comparison.json on some runs; the mappings are by metric."""
 
     claim: str
@@ -204,10 +204,10 @@ def collect_judges(root: Path, datasets: Iterable[str], partial: bool = False) -
     }
 
 
-def collect_claims(root: Path) -> list[Claim]:
+def collect_claims(root: Path) -> list[DecidedClaim]:
     """Read the claims of results/comparison.json; without the file there is none."""
     path = root / "results" / "comparison.json"
-    return read(path, "compare", dict[str, list[Claim]]).get("claims", []) if path.exists() else []
+    return read(path, "compare", dict[str, list[DecidedClaim]]).get("claims", []) if path.exists() else []
 
 
 def _media(folder: Path, stage: str) -> list[MediaItem]:
