@@ -33,12 +33,7 @@ def animate(
     lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show one each. For
     one that encodes, scatter.mp4 shows the codes of validation images.
 
-    Args:
-        classes: every class's name; fps: frames a second; progress: called with the name of each animation that is
-            finished.
-
-    Returns:
-        the captions.
+    `progress` is called with the name of each animation that is finished.
 
     Raises:
         AtlasError: if an animation cannot be encoded.
@@ -80,35 +75,21 @@ class ImageAnimation(Animation):
         width: int = 1000,
         losses: Curves | None = None,
     ) -> None:
-        """Lay the frames out; nothing is drawn before a frame is asked for."""
         self.in_color = frames.images.shape[4] == 3
-        one = label is not None or len(frames.labels) == 1
-        self._labels = [label or 0] if one else list(range(len(frames.labels)))
+        self._labels = range(len(frames.labels)) if label is None else [label]
         names = [frames.labels[label] for label in self._labels]
-        cells = frames.images.shape[2]
-        self._cells = thinned(cells, cells if one else max_cells)
-        self._images = frames.images
-
-        columns = 1 if one else min(5, len(names))
+        one = len(names) == 1
+        cells = thinned(frames.images.shape[2], frames.images.shape[2] if one else max_cells)
+        self._images = frames.images[:, :, cells][:, :, :, cells]
+        columns = min(5, len(names))
         # Even gaps at even factors keep each cell on the squares of 2 x 2 pixels that share a color in H.264.
-        self._scale = best_scale(columns * len(self._cells) * frames.images.shape[-1], 430 if one else width)
-        block = self._block(0, self._labels[0]).shape
-        caption_height = 0 if one else round(CAPTION_SIZE * 1.4)
-        self._layout = GridLayout(len(names), columns, block[0], block[1], caption_height, 12)
+        self._scale = best_scale(columns * len(cells) * frames.images.shape[-1], 430 if one else width)
+        height, width = self._block(0, self._labels[0]).shape[:2]
+        self._layout = GridLayout(len(names), columns, height, width, 0 if one else round(CAPTION_SIZE * 1.4), 12)
         self._captions = [] if one else self._layout.captions(names, CAPTION_SIZE)
-
+        which = ", every label" if not one else f", label {names[0]}" if names[0] else ""
         subject = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
-        if one:
-            which = f", label {names[0]}" if names[0] else ""
-        else:
-            which = ", every label"
-        self.title = f"{run}{which}"
-        beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in losses)}" if losses else ""
-        self.alt = (
-            f"Animation: {subject} of {run}{which}, in the course of training, step {frames.steps[0]} to "
-            f"{frames.steps[-1]}{beside}"
-        )
-        super().__init__(frames.steps.tolist(), self._layout.size, losses)
+        super().__init__(run + which, f"{subject} of {run}{which}", frames.steps, self._layout.size, losses)
 
     @property
     def blocks(self) -> list[list[int]]:
@@ -124,4 +105,4 @@ class ImageAnimation(Animation):
         return np.asarray(page)
 
     def _block(self, frame: int, label: int) -> Array:
-        return grid(self._images[frame, label][self._cells][:, self._cells], self._scale, self._scale)
+        return grid(self._images[frame, label], self._scale, self._scale)

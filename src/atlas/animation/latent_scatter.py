@@ -33,13 +33,6 @@ class LatentScatter(Animation):
     in_color = True
 
     def __init__(self, frames: Frames, classes: Sequence[str], run: str, losses: Curves | None = None) -> None:
-        """Lay the frames out; nothing is drawn before a frame is asked for."""
-        subject = f"codes of {frames.codes.shape[1]:,} held-out images"
-        self.title = f"{run}, {subject}"
-        self.alt = (
-            f"Animation: where the {subject} of {run} lie in the course of training, step {frames.steps[0]} to "
-            f"{frames.steps[-1]}, in a plane of the latent space, a color and a marker for each class"
-        )
         self._codes = np.nan_to_num(frames.codes.astype(np.float64))
         self._labels, self._classes = frames.code_labels.astype(np.int64), classes
         self._low, self._high = square_limits(self._codes[-1])
@@ -49,7 +42,9 @@ class LatentScatter(Animation):
         self._named = bool(gaps.min() > NAME_GAP * FONT_SIZE)
         legend = max(int(font(FONT_SIZE).getlength(name)) for name in classes) + 34
         self._plot = self._draw_plot(legend)
-        super().__init__(frames.steps.tolist(), (SIDE + EDGE, EDGE + SIDE + legend), losses)
+        subject = f"codes of {frames.codes.shape[1]:,} held-out images"
+        alt = f"{subject} of {run} in a plane of the latent space, a color and a marker for each class"
+        super().__init__(f"{run}, {subject}", alt, frames.steps, (SIDE + EDGE, EDGE + SIDE + legend), losses)
 
     def content(self, frame: int) -> Array:
         positions = self._positions(frame)
@@ -64,20 +59,22 @@ class LatentScatter(Animation):
         return np.asarray(image)
 
     def _positions(self, frame: int) -> Array:
-        """Return where the codes lie in the square, [N, 2] pixels from its top left; those outside, on its border."""
-        x, y = ((self._codes[frame] - self._low) / (self._high - self._low)).clip(0, 1).T
+        return self._in_square(self._codes[frame])
+
+    def _in_square(self, codes: Array) -> Array:
+        """Return where codes lie in the square, [N, 2] pixels from its top left; those outside, on its border."""
+        x, y = ((codes - self._low) / (self._high - self._low)).clip(0, 1).T
         return RADIUS + np.stack([x, 1 - y], axis=1) * (SIDE - 1 - 2 * RADIUS)
 
     def _draw_plot(self, legend: int) -> Image.Image:
         """Draw what all frames share: the square, the ends of its axes, their zero lines, and the legend."""
         page = Image.fromarray(blank(SIDE + EDGE, EDGE + SIDE + legend))
         pen = ImageDraw.Draw(page)
-        x, y = (0 - self._low) / (self._high - self._low)
-        for share, vertical in ((x, True), (1 - y, False)):
-            if 0 < share < 1:
-                at = RADIUS + round(share * (SIDE - 1 - 2 * RADIUS))
-                line = (EDGE + at, 0, EDGE + at, SIDE - 1) if vertical else (EDGE, at, EDGE + SIDE - 1, at)
-                pen.line(line, fill=(228, 228, 228))
+        x, y = self._in_square(np.zeros((1, 2)))[0].round()
+        if self._low[0] < 0 < self._high[0]:
+            pen.line((EDGE + x, 0, EDGE + x, SIDE - 1), fill=(228, 228, 228))
+        if self._low[1] < 0 < self._high[1]:
+            pen.line((EDGE, y, EDGE + SIDE - 1, y), fill=(228, 228, 228))
         pen.rectangle((EDGE, 0, EDGE + SIDE - 1, SIDE - 1), outline=(190, 190, 190))
         left, bottom, right, top = (f"{value:.2g}".replace("-", "−") for value in (*self._low, *self._high))
         for label in (

@@ -1,6 +1,5 @@
 """Layout of an animation's frames: a title, the step, a bar that says how far the training is, and the losses."""
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -19,27 +18,28 @@ TERM_HEIGHT = 120  # the least height of one term's curves
 class Animation:
     """The frames of an animation: all of the same size, in multiples of 16 pixels; nothing on them is rescaled.
 
-    A subclass sets `title`, `alt` and `in_color`, and draws `content`.
+    A subclass draws `content` and says whether there is more than gray `in_color`.
     """
 
-    title: str
-    alt: str
     in_color: bool
-    """Is there more than gray in it?"""
 
-    def __init__(self, steps: Sequence[int], size: tuple[int, int], losses: Curves | None = None) -> None:
-        """`steps`: one a frame; `size`: height and width of `content`; `losses`: to be drawn beside it."""
-        self.steps = [int(step) for step in steps]
+    def __init__(self, title: str, subject: str, steps: Array, size: tuple[int, int], losses: Curves | None) -> None:
+        """`subject`: for the alt; `steps`: one a frame; `size`: height and width of `content`; `losses`: beside it."""
+        self.title, self.steps = title, steps.tolist()
+        beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in losses)}" if losses else ""
+        course = f"in the course of training, step {self.steps[0]} to {self.steps[-1]}"
+        self.alt = f"Animation: {subject}, {course}{beside}"
         self.losses: LossPanel | None = None
         self._losses_corner = 0, 0
         height, width = self._area = size
         if losses:
-            beside = width < NARROW
-            panel = (max(height, HEAD + TERM_HEIGHT * len(losses)), PANEL_WIDTH) if beside else (PANEL_HEIGHT, width)
+            if width < NARROW:
+                panel = max(height, HEAD + TERM_HEIGHT * len(losses)), PANEL_WIDTH
+                self._losses_corner, self._area = (0, width + 12), (panel[0], width + 12 + PANEL_WIDTH)
+            else:
+                panel = PANEL_HEIGHT, width
+                self._losses_corner, self._area = (height + 12, 0), (height + 12 + PANEL_HEIGHT, width)
             self.losses = LossPanel(losses, self.steps[-1], *panel)
-            self._losses_corner = (0, width + 12) if beside else (height + 12, 0)
-            bottom, right = (start + side for start, side in zip(self._losses_corner, panel, strict=True))
-            self._area = max(height, bottom), max(width, right)
 
     def content(self, frame: int) -> Array:
         """Return what changes, uint8 [H, W, 3] of `size`."""

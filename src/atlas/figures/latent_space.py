@@ -22,7 +22,8 @@ def latent_maps(figures: RunFigures) -> None:
     directions = torch.eye(model.latent_dim)[:, figures.axes]
     if figures.codes is None or model.has_prior:
         center, codes = torch.zeros(model.latent_dim), None
-        alt = "images decoded from codes at equal steps of probability of N(0, 1), the other dimensions zero"
+        rest = "" if model.latent_dim <= 2 else ", the other dimensions zero"
+        alt = f"images decoded from codes at equal steps of probability of N(0, 1){rest}"
     else:
         center, codes = figures.codes.mean(0) * (1 - directions.sum(1)), figures.codes @ directions
         alt = "images decoded from codes over the region that the codes of test images occupy, around their mean"

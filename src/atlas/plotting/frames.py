@@ -1,6 +1,6 @@
 """Frames of a training: what frames.npz holds, checked as it is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -8,8 +8,6 @@ import numpy as np
 
 from atlas.core.files import AtlasError, require
 from atlas.plotting.canvas import Array
-
-KEYS = ("steps", "images", "labels", "kind", "epoch_ends", "codes", "code_labels")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def load_frames(path: Path) -> Frames:
     stage = f"train@{path.parent.name}"
     try:
         with np.load(require(path, stage), allow_pickle=False) as content:
-            arrays = {key: content[key] for key in KEYS}
+            arrays = {field.name: content[field.name] for field in fields(Frames)}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise AtlasError(f"{path} is damaged ({error}); run `dvc repro --force {stage}`") from None
     steps, images, labels, kind, epoch_ends, codes, code_labels = arrays.values()
@@ -71,5 +69,5 @@ def load_frames(path: Path) -> Frames:
     elif str(kind) not in ("map", "samples"):
         problem = f'kind is {str(kind)!r}, not "map" or "samples"'
     else:
-        return Frames(steps, images, [str(label) for label in labels], str(kind), epoch_ends, codes, code_labels)
+        return Frames(steps, images, labels.tolist(), str(kind), epoch_ends, codes, code_labels)
     raise AtlasError(f"{path}: {problem}; run `dvc repro --force {stage}`")
