@@ -27,13 +27,11 @@ def animate(
     fps: int = 10,
     progress: Callable[[str], object] | None = None,
 ) -> list[Caption]:
-    """Write the animations of a training into `folder`, each as MP4 and GIF, and their captions.json.
+    """Write the animations of a training, each as MP4 and GIF, and captions.json; call `progress` with each one's name.
 
     all.mp4 shows every label in a block, beside the losses; its caption tells in "blocks" where each label's block
     lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show one each. For
     one that encodes, scatter.mp4 shows the codes of validation images.
-
-    `progress` is called with the name of each animation that is finished.
 
     Raises:
         AtlasError: if an animation cannot be encoded.

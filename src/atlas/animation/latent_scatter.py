@@ -17,13 +17,12 @@ RADIUS = 4  # pixels of a marker
 OPACITY = 0.6  # of a marker
 OVERSAMPLING = 4  # markers are drawn so many times as large, and made small again, for smooth edges
 FONT_SIZE = 14
-SHAPES = {
+SHAPES = {  # corners of the markers, in radii from the middle
     "o": [(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False)],
     "s": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
     "^": [(0.0, -1.05), (1.0, 0.8), (-1.0, 0.8)],
     "D": [(0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0)],
 }
-"""Corners of the markers, in radii from the middle."""
 NAME_GAP = 1.15  # times the size of a name: medians nearer to each other than that leave the naming to the legend
 
 

@@ -39,10 +39,7 @@ class LossPanel:
 
     @rc_context(PANEL_STYLE)
     def __init__(self, losses: Curves, last: int, height: int, width: int) -> None:
-        """Lay it out in `height` by `width` pixels: axes side by side where it is wide, else one below another.
-
-        `last`: the training's last step, at the right end of every axis.
-        """
+        """Lay axes out side by side where it is wide, else one below another; `last`: the training's last step."""
         self.last = max(last, 1)
         columns, rows = (len(losses), 1) if width > height else (1, len(losses))
         cell_width, cell_height = width // columns, (height - HEAD) // rows

@@ -49,10 +49,7 @@ def write_mp4(path: Path, animation: Animation, fps: int) -> None:
 
 
 def write_gif(path: Path, animation: Animation, fps: int, max_bytes: int = GIF_BYTES) -> None:
-    """Write a GIF that loops forever and weighs at most `max_bytes`: frames are left out, evenly, until it does.
-
-    It takes as long as the MP4, its last frame is held too.
-    """
+    """Write a GIF as long as the MP4, of at most `max_bytes`: frames are left out, evenly, until it weighs no more."""
     reduce = _color_reduction(animation)
     # Browsers slow down a GIF of more than 50 frames a second.
     count = max(1, min(len(animation), len(animation) * 50 // fps))

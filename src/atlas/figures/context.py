@@ -17,10 +17,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 class RunFigures:
-    """The figures of one run, drawn one by one into a folder, each with its caption.
-
-    The functions of `atlas.figures.samples` and `latent_space` take it, draw one figure and add it.
-    """
+    """Figures of one run and their captions; each function of `samples` and `latent_space` draws one and adds it."""
 
     def __init__(self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings, folder: Path):
         self.run, self.model, self.classes, self.test = run, model, classes, test

@@ -10,8 +10,7 @@ from atlas.figures.context import RunFigures, dimension_name
 from atlas.plotting import charts, sheets
 from atlas.plotting.canvas import Array
 
-MANY_DIMENSIONS = 64
-"""Dimensions from which on two of them say next to nothing."""
+MANY_DIMENSIONS = 64  # from which on two of them say next to nothing
 SCATTER_LIMIT = 5.0
 """The scatter's axes run from minus to plus this where there is a prior, as in the original tutorial."""
 

@@ -103,11 +103,7 @@ def epochs(figures: RunFigures, frames: Frames) -> None:
 
 
 def epoch_images(frames: Frames) -> tuple[list[str], Array]:
-    """Return one image a label, before the first epoch and after each.
-
-    Returns:
-        the rows' names, "0" and the epochs' numbers; images uint8 [rows, labels, C, H, W].
-    """
+    """Return "0" and the epochs' numbers, and an image a label at the end of each, uint8 [rows, labels, C, H, W]."""
     ends = frames.epoch_ends
     rows = np.searchsorted(frames.steps, [0, *ends])
     names = ["0", *(str(end // ends[0]) for end in ends)]

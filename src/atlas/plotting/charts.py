@@ -1,7 +1,4 @@
-"""Charts: scatter of codes, loss curves, difference of learning curves, variance of gradients.
-
-Beside the PNG of the first two lies the same chart as SVG, for print.
-"""
+"""Charts: scatter of codes and loss curves, as PNG and SVG, difference of learning curves, variance of gradients."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -116,10 +113,7 @@ def latent_scatter(
 
 @rc_context(LARGE)
 def loss_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw every term of a history against the epoch, a panel a term, training and validation in each.
-
-    `history` are the rows of history.csv, as text or numbers.
-    """
+    """Draw every term of a history (rows of history.csv, text or numbers) against the epoch, a panel a term."""
     terms = curves(history)
     columns = 2 if len(terms) == 4 else max(1, min(3, len(terms)))
     rows = max(1, -(-len(terms) // columns))
