@@ -2,7 +2,8 @@
 
 import json
 import math
-import re
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,21 @@ def _batch(noise: Noise, shape: Shape, count: int = 6) -> tuple[Tensor, Tensor]:
     return to_unit(split.images), split.labels
 
 
-def test_every_registered_model_has_its_defaults_in_params_yaml(raw: dict[str, Any]) -> None:
-    files = sorted((ROOT / "src/atlas/models").glob("*.py"))
-    registered = {path.stem: re.findall(r'^@register\("(.+)"\)', path.read_text(), re.MULTILINE) for path in files}
-    assert {stem: names for stem, names in registered.items() if names} == {name: [name] for name in raw["models"]}
+def test_every_model_has_its_defaults_in_params_yaml(raw: dict[str, Any]) -> None:
+    files = (ROOT / "src/atlas/models").glob("[a-z]*.py")
+    assert sorted(path.stem for path in files) == sorted(raw["models"])
+    assert all(find_model(name).__module__ == f"atlas.models.{name}" for name in raw["models"])
+
+
+def test_a_file_must_define_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("atlas.models.two")
+    monkeypatch.setitem(sys.modules, "atlas.models.two", module)
+    with pytest.raises(AtlasError, match=r"two\.py must define one class derived from Model, not 0"):
+        find_model("two")
+    for name in ("First", "Second"):
+        setattr(module, name, type(name, (Model,), {"__module__": "atlas.models.two"}))
+    with pytest.raises(AtlasError, match=r"two\.py must define one class derived from Model, not 2"):
+        find_model("two")
 
 
 def test_codes_and_images_have_their_shapes_and_ranges(make: Build, noise: Noise, variant: str, shape: Shape) -> None:

@@ -14,7 +14,6 @@ import torch
 from tests.conftest import ROOT
 
 import atlas.models
-from atlas.core import model as model_module
 from atlas.core.history import read_history
 from atlas.core.model import load_model
 from atlas.core.settings import load
@@ -48,7 +47,6 @@ def test_the_example_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "models" / f"{MODEL}.py").write_text(_block("python"), encoding="utf-8")
     _write_params(tmp_path)
     monkeypatch.setattr(atlas.models, "__path__", [*atlas.models.__path__, str(tmp_path / "models")])
-    monkeypatch.setattr(model_module, "_MODELS", dict(model_module._MODELS))
     monkeypatch.setenv("ATLAS_DEVICE", "cpu")
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)

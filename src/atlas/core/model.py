@@ -1,10 +1,10 @@
-"""Model interface: what the trainer, the metrics and the figures know of a model. Registering, saving, loading."""
+"""Model interface: what trainer, metrics and figures know of a model; models found by name, saved and loaded."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -115,42 +115,31 @@ class Model(nn.Module):
         return getattr(type(self), ability) is not getattr(Model, ability)
 
 
-ModelClass = TypeVar("ModelClass", bound=type[Model])
-_MODELS: dict[str, type[Model]] = {}
-
-
-def register(name: str) -> Callable[[ModelClass], ModelClass]:
-    """Register a model class under `name`, the word that params.yaml uses."""
-
-    def decorate(model_class: ModelClass) -> ModelClass:
-        _MODELS[name] = model_class
-        return model_class
-
-    return decorate
-
-
 def find_model(name: str) -> type[Model]:
-    """Return the model class registered under `name`; `src/atlas/models/<name>.py` is imported if it is not yet.
+    """Return the model class that `src/atlas/models/<name>.py` defines.
 
     Raises:
-        AtlasError: if there is no such model.
+        AtlasError: if there is no such file, or not one model in it.
     """
-    if name not in _MODELS:
-        try:
-            importlib.import_module(f"atlas.models.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"atlas.models.{name}":
-                raise
-    if name not in _MODELS:
-        raise AtlasError(f"model '{name}': src/atlas/models/{name}.py, which registers it, is missing")
-    return _MODELS[name]
+    file = f"src/atlas/models/{name}.py"
+    try:
+        module = importlib.import_module(f"atlas.models.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"atlas.models.{name}":
+            raise
+        raise AtlasError(f"model '{name}': {file}, which defines it, is missing") from None
+    own = (value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__)
+    models = [value for value in own if isinstance(value, type) and issubclass(value, Model)]
+    if len(models) != 1:
+        raise AtlasError(f"model '{name}': {file} must define one class derived from Model, not {len(models)}")
+    return models[0]
 
 
 def build(name: str, shape: Shape, num_classes: int, arguments: Mapping[str, Any]) -> Model:
     """Return a freshly initialized model.
 
     Args:
-        name: as registered.
+        name: of its file.
         shape: of an image, (C, H, W).
         arguments: the keyword arguments of the constructor: the settings, checked before (`Run.arguments`).
 
@@ -191,7 +180,7 @@ def save_model(
     """Write `weights.safetensors` and `model.json` into a folder.
 
     Args:
-        name: the model's registered name; variant: what people call it with these settings, such as "cvae".
+        name: of the model's file; variant: what people call it with these settings, such as "cvae".
         arguments: the keyword arguments that it was built with.
     """
     save_weights(model, folder / "weights.safetensors")

@@ -4,14 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from atlas.core.model import Losses, Model, Shape, register
+from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
 from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
-@register("ac_vae")
 class ClassCodedVAE(Model):
     """Class-coded VAE: the code is (c, s). c is trained to be the label, s is the style, `latent_dim` wide.
 

@@ -7,13 +7,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from atlas.core.model import Losses, Model, Shape, register
+from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import bernoulli, squared_error
 from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
-@register("ae")
 class Autoencoder(Model):
     """Autoencoder: an encoder to a code and a decoder back, trained together by the reconstruction alone."""
 

@@ -5,13 +5,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from atlas.core.model import Losses, Model, Shape, register
+from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Width
 from atlas.nn.losses import nll_fake, nll_real
 from atlas.nn.networks import DISCRIMINATORS, GENERATORS, AdversarialNetwork
 
 
-@register("gan")
 class GAN(Model):
     """GAN: a discriminator D learns to tell real images from those of a generator G, which learns to pass for real.
 

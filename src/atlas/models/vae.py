@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from atlas.core.model import Bound, Losses, Model, Shape, register
+from atlas.core.model import Bound, Losses, Model, Shape
 from atlas.core.schema import Count, Fraction, LatentDim, Weight, Width
 from atlas.nn.layers import NEGATIVE_SLOPE
 from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
@@ -20,7 +20,6 @@ FLOW_INIT_GAIN = 0.1
 """First weights of a masked network's last layer, as a share of Glorot's."""
 
 
-@register("vae")
 class VAE(Model):
     """Variational autoencoder: the loss is -ELBO = distortion + rate, in nats per image.
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from atlas.core.model import Losses, Model, Shape, register
+from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
 from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, AdversarialNetwork
@@ -14,7 +14,6 @@ LOG_VARIANCE_BOUND = 2.0
 """As in the original tutorial."""
 
 
-@register("vae_gan")
 class VAEGAN(Model):
     """VAE/GAN: a VAE whose reconstructions are compared in the features of a discriminator, which also judges them.
 
