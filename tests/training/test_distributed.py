@@ -15,7 +15,7 @@ from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
 from atlas.core.model import build, find_model
 from atlas.core.settings import keywords
-from atlas.training.distributed import init_process_group, shard, wrap_ddp
+from atlas.training.distributed import init_process_group, rank, world_size, wrap_ddp
 from atlas.training.loop import train_step
 from atlas.training.optimizers import make_optimizers
 
@@ -41,7 +41,7 @@ def learn(case: str) -> dict[str, Any]:
     groups = make_optimizers(model, **optimization(case, **changes))
     wrap_ddp(model, groups, 3)
     images = torch.randint(200, 256, (BATCH, *SHAPE), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
-    indices = shard(torch.arange(BATCH))
+    indices = torch.arange(BATCH).chunk(world_size())[rank()]
     losses = []
     for step in range(STEPS):
         result = train_step(model, groups, to_unit(images[indices]), indices % 10, step, CPU)

@@ -112,7 +112,8 @@ class Checkpoints:
         except Exception as error:
             reason = str(error).splitlines()[0] if isinstance(error, AtlasError | ValueError) else type(error).__name__
             print(f"{self.folder} cannot be resumed from ({reason}): training begins anew", flush=True)
-            for file in self.folder.iterdir():  # the folder itself is locked
+            # Not the folder itself, which is locked; of several processes each sees the same damage.
+            for file in self.folder.iterdir() if self.writes else ():
                 file.unlink()
             return None
 

@@ -5,8 +5,6 @@ normalization is each rank's own (PyTorch's SyncBatchNorm needs CUDA).
 """
 
 import atexit
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -76,11 +74,6 @@ class _LossModule(nn.Module):
         return loss
 
 
-def shard(batch: Tensor) -> Tensor:
-    """Return this process's part of a batch [N, ...]: [N / world_size(), ...]."""
-    return batch.chunk(world_size())[rank()]
-
-
 def all_reduce_mean(losses: Losses) -> Losses:
     """Return the losses of the whole batch, detached: their means over the processes."""
     groups = {name: value.detach() for name, value in losses.groups.items()}
@@ -93,13 +86,3 @@ def all_reduce_mean(losses: Losses) -> Losses:
     distributed.all_reduce(total)
     means = iter((total / world_size()).unbind())
     return Losses({name: next(means) for name in groups}, {name: next(means) for name in terms}, next(means, None))
-
-
-@contextmanager
-def main_process_first() -> Iterator[None]:
-    """Let rank 0 run the block before the others do."""
-    if rank():
-        distributed.barrier()
-    yield
-    if world_size() > 1 and not rank():
-        distributed.barrier()

@@ -16,7 +16,7 @@ from atlas.core.schema import SnapshotSettings
 from atlas.core.settings import Run
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.cuda_graph import make_step_fn
-from atlas.training.distributed import all_reduce_mean, main_process_first, rank, seed_rank, shard
+from atlas.training.distributed import all_reduce_mean, rank, seed_rank, world_size
 from atlas.training.optimizers import ParamGroup
 from atlas.training.snapshots import Snapshot, SnapshotRecorder, snapshot_steps
 from atlas.training.terms import FiniteCheck, RunningMean, check_finite
@@ -113,9 +113,7 @@ def train(
     snapshots_at = snapshot_steps(total, run.train.frames, steps_per_epoch, snapshot_settings.epochs)
     state = _TrainingState(model, groups, RunningMean(config.device), torch.zeros((), device=config.device))
     finite = FiniteCheck()
-    with main_process_first():
-        saved = checkpoints.load(config.device, snapshots_at)
-    if saved:
+    if saved := checkpoints.load(config.device, snapshots_at):
         state.load_state_dict(saved)
         if rank():  # the checkpoint holds the generators of rank 0
             seed_rank(run.seed + state.step)
@@ -129,7 +127,7 @@ def train(
                 continue
             for group in groups:
                 group.set_progress(state.step / total)
-            losses = step_fn(shard(indices), state.step)
+            losses = step_fn(indices.chunk(world_size())[rank()], state.step)  # this process's part of the batch
             state.means.add(losses.terms)
             state.step += 1
             finite.add(state.step, losses)
