@@ -65,7 +65,7 @@ def _deep(image: Image.Image) -> Image.Image:
 WAYS: dict[str, tuple[Callable[[Image.Image], Image.Image], float]] = {
     "light on dark": (ImageOps.invert, 0.01),
     "grey on grey": (lambda image: image.point(lambda tone: 120 + tone // 4), 0.05),
-    "in colour": (lambda image: ImageOps.colorize(image, "darkred", "lightyellow"), 0.05),
+    "in color": (lambda image: ImageOps.colorize(image, "darkred", "lightyellow"), 0.05),
     "black, transparent paper": (lambda image: _transparent(image, "black"), 0.01),
     "white, transparent paper": (lambda image: _transparent(image, "white"), 0.01),
     "transparent rim": (_rimmed, 0.01),
@@ -166,7 +166,7 @@ def _noise() -> Image.Image:
         _noise(),
         draw_four(ink=245),
     ],
-    ids=["white", "one colour", "transparent", "one pixel", "four pixels", "noise", "too faint"],
+    ids=["white", "one color", "transparent", "one pixel", "four pixels", "noise", "too faint"],
 )
 def test_a_picture_without_ink_is_refused(image: Image.Image, tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match=r"drawn\.png: an empty picture: found no"):

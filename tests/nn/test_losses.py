@@ -98,15 +98,15 @@ def test_discretized_logistic_is_the_difference_of_two_cumulative_probabilities(
     distortions = losses.discretized_logistic(means, images, torch.tensor(log_scale).double())
     for value, image, mean in zip(distortions, images, means, strict=True):
         slow = 0.0
-        for pixel, centre in zip(image.flatten().tolist(), mean.flatten().tolist(), strict=True):
-            shape = logistic(loc=centre, scale=math.exp(log_scale))
+        for pixel, center in zip(image.flatten().tolist(), mean.flatten().tolist(), strict=True):
+            shape = logistic(loc=center, scale=math.exp(log_scale))
             number = round(255 * pixel)
             lower, upper = (
                 (number - 0.5) / 255 if number else -math.inf,
                 (number + 0.5) / 255 if number < 255 else math.inf,
             )
             # From the tail that is nearer: the difference of two numbers next to one is mostly rounding.
-            near = shape.cdf(upper) - shape.cdf(lower) if pixel < centre else shape.sf(lower) - shape.sf(upper)
+            near = shape.cdf(upper) - shape.cdf(lower) if pixel < center else shape.sf(lower) - shape.sf(upper)
             slow -= math.log(near)
         assert value.item() == pytest.approx(slow, rel=1e-8)
 

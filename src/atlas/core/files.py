@@ -57,7 +57,7 @@ def run_stage(work: Callable[..., None], description: str | None = None, **argum
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; when the block ends well, the file is flushed and renamed to `path`.
 
-    The temporary name keeps the suffix of `path`, from which writers of pictures and films take the format.
+    The temporary name keeps the suffix of `path`, from which writers of figures and animations take the format.
     """
     tmp = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:

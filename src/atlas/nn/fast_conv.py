@@ -9,10 +9,10 @@ from torch.nn.functional import conv2d, pad, pixel_shuffle, pixel_unshuffle
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """Nearest-neighbour upsampling by two, then an odd-sized "same" convolution, without the large picture between.
+    """Nearest-neighbor upsampling by two, then an odd-sized "same" convolution, without the large image between.
 
     Most taps of the convolution meet pixels that are copies of one another. Summed beforehand they leave, for each of
-    the four pixels that a small one becomes, a convolution of the small picture: 3 x 3 in place of 5 x 5.
+    the four pixels that a small one becomes, a convolution of the small image: 3 x 3 in place of 5 x 5.
     """
 
     sums: Tensor

@@ -41,7 +41,7 @@ def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, level
     reach to infinity, so that the probabilities of the 256 values sum to one.
 
     Args:
-        means: [N, C, H, W], centres of the logistic, in units of pixels in [0, 1].
+        means: [N, C, H, W], centers of the logistic, in units of pixels in [0, 1].
         images: [N, C, H, W], values k / 255.
         log_scale: broadcastable to `images`, log of the logistic's scale in the same units.
     """
