@@ -1,12 +1,14 @@
 """params.yaml: the real one passes, and every way of breaking it is answered with the key and what to do."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 from tests.conftest import ROOT
 
@@ -278,3 +280,14 @@ def test_a_stage_ends_with_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert ended.stderr.startswith("error: unknown run 'nonsense'; there are: ")
     assert len(ended.stderr.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"], "something was written"
+
+
+def test_dvc_changes_one_line_where_one_value_changes(tmp_path: Path) -> None:
+    """As `dvc exp run -S` does: lines that DVC's writer would reflow are laid out as it writes them."""
+    file = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", file)
+    with modify_yaml(str(file)) as params:
+        params["runs"]["mnist_cvae_gan_8"]["gamma"] = 2
+    before, after = (path.read_text(encoding="utf-8").splitlines() for path in (ROOT / "params.yaml", file))
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [("    gamma: 0.02", "    gamma: 2")]
