@@ -20,9 +20,16 @@ ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 def results_page(results: Results, settings: Settings, claims: Sequence[Row], sweep: str = "") -> str:
     """Page of all results; sweep: the table of a sweep, in Markdown, where there is one."""
     own_seeds = {run: settings.run(run).seed for run in results.metrics}
+    rows = results.metrics.values()
+    sizes = sorted({row["frechet_n"] for row in rows if "frechet_n" in row})
+    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in rows if "nll_k" in row})
+    nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
+    judges = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in results.accuracies.items())
     page = TEMPLATE.read_text(encoding="utf-8").format(
         runs=runs_table(results.metrics),
-        conditions=_conditions(results, settings),
+        conditions=f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test "
+        f"images and as many samples. {f'NLL: {nll}. ' if nll else ''}Accuracy of the classifiers (the judges) on test "
+        f"images: {judges}.",
         claims=claims_table(claims),
         min_seeds=MIN_SEEDS,
         seeds=seeds_table(results.metrics, own_seeds, results.seeds).rstrip(),
@@ -34,9 +41,8 @@ def runs_table(table: Table) -> str:
     """Table of the headline metrics, a row a run; what does not apply is empty."""
     names = [name for name in metric_names(table.values()) if METRICS[name].headline]
     header = ["run", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
-    return markdown_table(
-        header, ([run, *(_number(name, row.get(name)) for name in names)] for run, row in table.items())
-    )
+    rows = ([run, *(_number(name, row.get(name)) for name in names)] for run, row in table.items())
+    return markdown_table(header, rows)
 
 
 def claims_table(claims: Iterable[Row]) -> str:
@@ -99,19 +105,6 @@ def write_csv(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]
         writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _conditions(results: Results, settings: Settings) -> str:
-    rows = results.metrics.values()
-    sizes = sorted({row["frechet_n"] for row in rows if "frechet_n" in row})
-    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in rows if "nll_k" in row})
-    nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
-    judges = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in results.accuracies.items())
-    return (
-        f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test images and as "
-        f"many samples. {f'NLL: {nll}. ' if nll else ''}Accuracy of the classifiers (the judges) on test images: "
-        f"{judges}."
-    )
 
 
 def _number(name: str, value: float | None) -> str:

@@ -30,7 +30,6 @@ Uint8 = NDArray[np.uint8]
 TIMEOUT = 60.0
 """Seconds without a byte after which a download fails; torchvision itself would wait for ever."""
 
-
 Part = tuple[Uint8, Uint8]
 """Images [N, C, H, W] and labels [N]."""
 Decoded = tuple[Part, Part, list[str]]
@@ -77,13 +76,9 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
         for split, arrays in splits.items():
             for part, array in zip(("images", "labels"), arrays, strict=True):
                 np.save(tmp / f"{split}_{part}.npy", np.ascontiguousarray(array))
-        description = {
-            "name": name,
-            "shape": list(test[0].shape[1:]),
-            "classes": classes,
-            "counts": {split: len(labels) for split, (_, labels) in splits.items()},
-        }
-        write_json(tmp / "dataset.json", description)
+        counts = {split: len(labels) for split, (_, labels) in splits.items()}
+        shape = list(test[0].shape[1:])
+        write_json(tmp / "dataset.json", {"name": name, "shape": shape, "classes": classes, "counts": counts})
     if read is _digits:
         return "scikit-learn"
     return f"the mirror {mirror}" if mirror else "the official hosts"
@@ -135,8 +130,23 @@ def _enlarge(digit: NDArray[np.float64]) -> Uint8:
 def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> Decoded:
     """Load torchvision's dataset of that class, made of `files`: (path below torchvision's root, MD5)."""
     if mirror is not None:
+        # A copy is verified before torchvision would silently download a wrong one anew.
         for file, md5 in files:
-            _copy(mirror / file, work / file, md5)
+            source, target = mirror / file, work / file
+            if not source.is_file():
+                raise AtlasError(
+                    f"{source} is missing: ATLAS_MIRROR must hold the official files, laid out as torchvision's root"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(source, target)
+            except OSError as error:
+                raise AtlasError(f"{source} could not be copied to {target}: {error.strerror or error}") from error
+            if (actual := calculate_md5(target)) != md5:
+                raise AtlasError(
+                    f"{source} is not the official file: its MD5 is {actual}, expected {md5}; replace it, or unset "
+                    "ATLAS_MIRROR to download from the official hosts"
+                )
     timeout = socket.getdefaulttimeout()
     # torchvision has no parameter for it.
     socket.setdefaulttimeout(TIMEOUT)
@@ -164,24 +174,6 @@ def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: 
 def _part(split: Any) -> Part:
     images = np.asarray(split.data)
     return images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2), np.asarray(split.targets, dtype=np.uint8)
-
-
-def _copy(source: Path, target: Path, md5: str) -> None:
-    """Copy a mirror's file and verify the copy, before torchvision would silently download a wrong one anew."""
-    if not source.is_file():
-        raise AtlasError(
-            f"{source} is missing: ATLAS_MIRROR must hold the official files, laid out as torchvision's root"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise AtlasError(f"{source} could not be copied to {target}: {error.strerror or error}") from error
-    if (actual := calculate_md5(target)) != md5:
-        raise AtlasError(
-            f"{source} is not the official file: its MD5 is {actual}, expected {md5}; replace it, or unset "
-            "ATLAS_MIRROR to download from the official hosts"
-        )
 
 
 SOURCES: dict[str, tuple[int, Callable[[Path, Path | None], Decoded]]] = {

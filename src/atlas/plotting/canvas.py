@@ -129,22 +129,15 @@ class GridLayout:
 
     def captions(self, texts: Sequence[str], size: int) -> list[Label]:
         """Return one label centered above each block."""
-        corners = [self.corner(index) for index in range(len(texts))]
-        return [
-            Label(left + self.width / 2, top - size * 0.35, text, "ms", size)
-            for (top, left), text in zip(corners, texts, strict=True)
-        ]
+        corners = map(self.corner, range(len(texts)))
+        x, y = self.width / 2, -size * 0.35
+        return [Label(left + x, top + y, text, "ms", size) for (top, left), text in zip(corners, texts, strict=True)]
 
 
 def draw(page: Image.Image, label: Label, left: int = 0, top: int = 0) -> None:
     """Write a label on a page on which the images begin at (`left`, `top`)."""
-    ImageDraw.Draw(page).text(
-        (round(left + label.x), round(top + label.y)),
-        label.text,
-        fill=label.color,
-        font=font(label.size, label.bold),
-        anchor=label.anchor,
-    )
+    position = round(left + label.x), round(top + label.y)
+    ImageDraw.Draw(page).text(position, label.text, label.color, font(label.size, label.bold), label.anchor)
 
 
 def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] = ()) -> None:
@@ -160,7 +153,12 @@ def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] =
     page_width = max(round(x_max - x_min) + 2 * margin, 480)
     left = (page_width - round(x_max - x_min)) // 2 - round(x_min)
 
-    lines, title_size = _fit_title(title, page_width - 2 * margin, round(margin * 1.2))
+    # The title stands on one line if a size down to 80 % allows it, else it is wrapped.
+    text_width, size = page_width - 2 * margin, round(margin * 1.2)
+    smaller = int(size * min(1.0, text_width / max(font(size, bold=True).getlength(title), 1)))
+    one_line = smaller >= 0.8 * size
+    lines = [title] if one_line else wrap(title, text_width, size, bold=True).splitlines()
+    title_size = smaller if one_line else size
     line_height = title_size * 1.35
     top = round(margin * 1.1 + len(lines) * line_height - y_min)
     page = Image.new("RGB", (page_width, round(top + y_max + margin)), (BACKGROUND,) * 3)
@@ -171,14 +169,6 @@ def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] =
     for label in labels:
         draw(page, label, left, top)
     write_png(path, np.asarray(page))
-
-
-def _fit_title(title: str, width: int, size: int) -> tuple[list[str], int]:
-    """Return the lines of a bold title and their size: one line if a size down to 80 % allows it, else wrapped."""
-    smaller = int(size * min(1.0, width / max(font(size, bold=True).getlength(title), 1)))
-    if smaller >= 0.8 * size:
-        return [title], smaller
-    return wrap(title, width, size, bold=True).splitlines(), size
 
 
 def text_size(width: int) -> int:

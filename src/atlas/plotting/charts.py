@@ -44,7 +44,6 @@ LARGE = STYLE | {
     "axes.titlesize": FONT_SIZE, "axes.labelsize": FONT_SIZE * 0.9, "legend.fontsize": FONT_SIZE * 0.9,
     "xtick.labelsize": FONT_SIZE * 0.85, "ytick.labelsize": FONT_SIZE * 0.85,
 }  # fmt: skip
-INTERVAL = ("_low", "_high")
 
 Splits = dict[str, list[tuple[float, float]]]
 Curves = dict[str, Splits]
@@ -183,7 +182,7 @@ def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float
         )  # fmt: skip
     for name, title, color, marker in ESTIMATORS:
         values = np.array([metrics[run][name] for run in runs])
-        ends = np.array([[metrics[run].get(name + end, metrics[run][name]) for run in runs] for end in INTERVAL])
+        ends = [[metrics[run].get(name + end, metrics[run][name]) for run in runs] for end in ("_low", "_high")]
         axes.errorbar(
             values, heights, xerr=np.abs(ends - values), fmt=marker, color=color, capsize=2.5, linewidth=1.2,
             label=title, zorder=2,

@@ -55,7 +55,12 @@ def reconstructions(
     scale = _scale(columns, originals)
     column_width = (originals.shape[-1] + 1) * scale
     marked = [["✗ " + parts[0], *parts[1:]] if bad else list(parts) for parts, bad in zip(texts, wrong, strict=True)]
-    lines, size = _fit_lines(marked, column_width, text_size(columns * column_width - scale))
+    full_size = text_size(columns * column_width - scale)
+    # The parts of each text stand on one line if all then fit hardly smaller, else one below the other.
+    for lines in ([[" · ".join(parts)] for parts in marked], marked):
+        size = fit_font([text for parts in lines for text in parts], column_width, full_size, bold=True)
+        if size > 0.75 * full_size:
+            break
     starts = range(0, len(originals), columns)
     pairs = [np.stack([images[start : start + columns] for images in (originals, reconstructions)]) for start in starts]
     sheet = _Sheet([[pair] for pair in pairs], round(1.3 * size * max(map(len, lines), default=0)))
@@ -264,19 +269,6 @@ class _Sheet:
 def _scale(columns: int, images: Array) -> int:
     """Return the factor by which images [..., W], so many in a row, are enlarged; the gaps between them are as wide."""
     return min(best_scale(columns * images.shape[-1], WIDTH), MAX_SCALE)
-
-
-def _fit_lines(texts: Sequence[Sequence[str]], width: float, size: int) -> tuple[list[list[str]], int]:
-    """Return texts as lines, and their size.
-
-    The parts of each text stand on one line if all then fit into `width` pixels hardly smaller, else one below the
-    other.
-    """
-    joined = [" · ".join(parts) for parts in texts]
-    fitting = fit_font(joined, width, size, bold=True)
-    if fitting > 0.75 * size:
-        return [[line] for line in joined], fitting
-    return [list(parts) for parts in texts], fit_font([text for parts in texts for text in parts], width, size, True)
 
 
 def _format_code(value: float) -> str:
