@@ -180,20 +180,20 @@ def _slow_prdc(real: list[list[float]], fake: list[list[float]], nearest: int) -
 @pytest.mark.parametrize("nearest", [1, 3, 5])
 def test_prdc_is_what_loops_say(nearest: int) -> None:
     real, fake = _normal(40, 3), 0.6 * _normal(40, 3, seed=1) + 0.4
-    found = [values.mean().item() for values in prdc(real, fake, nearest)]
+    found = [values.mean().item() for values in prdc(real, fake, nearest).values()]
     assert found == pytest.approx(_slow_prdc(real.tolist(), fake.tolist(), nearest), abs=1e-12)
 
 
 def test_sharp_and_varied_are_two_things() -> None:
     real = _normal(300, 2)
     narrow = prdc(real, 0.05 * _normal(300, 2, seed=1))
-    assert narrow.precision.mean() == 1 and narrow.recall.mean() < 0.1 and narrow.coverage.mean() < 0.2
+    assert narrow["precision"].mean() == 1 and narrow["recall"].mean() < 0.1 and narrow["coverage"].mean() < 0.2
     wide = prdc(real, 20 * _normal(300, 2, seed=1))
-    assert wide.precision.mean() < 0.1 and wide.recall.mean() > 0.8 and wide.density.mean() < 0.1
+    assert wide["precision"].mean() < 0.1 and wide["recall"].mean() > 0.8 and wide["density"].mean() < 0.1
     same = prdc(real, _normal(300, 2, seed=1))
-    assert same.coverage.mean() > 0.9 and same.density.mean() == pytest.approx(1, abs=0.15)
+    assert same["coverage"].mean() > 0.9 and same["density"].mean() == pytest.approx(1, abs=0.15)
     apart = prdc(real, real + 100)
-    assert [values.sum().item() for values in apart] == [0, 0, 0, 0]
+    assert [values.sum().item() for values in apart.values()] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("real", "fake"), [(5, 5), (10, 9), (0, 0)])

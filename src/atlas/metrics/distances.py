@@ -1,7 +1,5 @@
 """Distances between sets of images, computed in features of a classifier, and the sharpness of images."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,12 +46,9 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_interval(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
-    """Kernel distance between features [N, F] and the ends of its interval.
+    """`kernel_distance` and the ends of its interval.
 
     The bootstrap's, over the images of both, without the pairs that drawing one image twice would make.
-
-    Raises:
-        ValueError: as `kernel_distance` does.
     """
     value = kernel_distance(real, fake)
     resamples = (bootstrap_counts(len(real), seed).astype(np.float64) for seed in (0, 1))
@@ -77,23 +72,13 @@ def _mmd(real: Tensor, fake: Tensor, real_counts: Array, fake_counts: Array) -> 
     return mean(real, real_counts) + mean(fake, fake_counts) - 2 * across
 
 
-class PRDC(NamedTuple):
-    """Precision, recall, density and coverage, one number a row each, [N]: its mean is the metric."""
+def prdc(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> dict[str, Tensor]:
+    """Precision, recall, density and coverage of features [N, F], one number a row each, [N]: its mean is the metric.
 
-    precision: Tensor
-    """Of each fake: does it lie in the ball of some real one? (Kynkaanniemi et al. 2019)"""
-    recall: Tensor
-    """Of each real: does it lie in the ball of some fake one?"""
-    density: Tensor
-    """Of each fake: in how many real ones' balls it lies, over k (Naeem et al. 2020); may pass 1."""
-    coverage: Tensor
-    """Of each real: does some fake one lie in its ball?"""
-
-
-def prdc(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> PRDC:
-    """Precision, recall, density and coverage of features [N, F] of as many real images as samples.
-
-    The ball of a point reaches to the k-th nearest other point of its own kind, k being `neighbors`.
+    The ball of a point reaches to the k-th nearest other point of its own kind, k being `neighbors`. Precision: does
+    the fake lie in the ball of some real one? Recall: does the real one lie in the ball of some fake one? (Kynkaanniemi
+    et al. 2019) Density: in how many real ones' balls the fake lies, over k; may pass 1. Coverage: does some fake one
+    lie in the real one's ball? (Naeem et al. 2020)
 
     Raises:
         ValueError: if the two have not the same number of rows, or no more than `neighbors`.
@@ -103,12 +88,12 @@ def prdc(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> PRDC:
     distances = torch.cdist(real, fake)
     in_real_ball = distances < _nearest(real, neighbors).values[:, -1:]
     in_fake_ball = distances < _nearest(fake, neighbors).values[:, -1]
-    return PRDC(
-        precision=in_real_ball.any(0).double(),
-        recall=in_fake_ball.any(1).double(),
-        density=in_real_ball.double().sum(0) / neighbors,
-        coverage=in_real_ball.any(1).double(),
-    )
+    return {
+        "precision": in_real_ball.any(0).double(),
+        "recall": in_fake_ball.any(1).double(),
+        "density": in_real_ball.double().sum(0) / neighbors,
+        "coverage": in_real_ball.any(1).double(),
+    }
 
 
 def label_purity(codes: Tensor, labels: Tensor, neighbors: int = 2 * NEIGHBORS) -> Tensor:

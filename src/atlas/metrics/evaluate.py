@@ -138,8 +138,7 @@ class Evaluation:
     def _style(self, codes: Tensor) -> Numbers:
         model, training, count = self.model, self.training, 2 * self.settings.subset
         shuffled = self.indices(len(self.images))
-        balanced = balanced_indices(self.labels[shuffled], self.settings.transfers, model.num_classes)
-        idx = shuffled[balanced]
+        idx = shuffled[balanced_indices(self.labels[shuffled], self.settings.transfers, model.num_classes)]
         accuracy, distance = style_transfer(model, self.judge, self.images[idx], self.labels[idx])
         labels = training.labels[:count]
         training_codes = encode_dataset(model, to_unit(training.images[:count]), labels).to(codes.device)
@@ -164,11 +163,10 @@ class Evaluation:
         idx = self.indices(self.settings.subset)
         metrics |= with_interval("kernel", *distances.kernel_interval(real[idx], fake[idx]), len(idx))
         metrics["kernel_floor"] = distances.kernel_distance(real[idx], floor[idx])
-        for name, values in distances.prdc(real[idx], fake[idx])._asdict().items():
+        for name, values in distances.prdc(real[idx], fake[idx]).items():
             metrics |= mean_interval(name, values)
-        metrics |= mean_interval(
-            "sharpness", distances.laplacian_energies(samples) / distances.laplacian_energies(self.images).mean()
-        )
+        sharpness = distances.laplacian_energies(samples) / distances.laplacian_energies(self.images).mean()
+        metrics |= mean_interval("sharpness", sharpness)
         probs = self.judge.logits(fake).softmax(1)
         metrics |= mean_interval("prior_confidence", probs.amax(1) > self.settings.confident)
         if self.model.conditional:

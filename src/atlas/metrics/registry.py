@@ -19,7 +19,7 @@ class Metric(NamedTuple):
     """Is it one of the few that the table of docs/results.md shows?"""
 
 
-_ALL = (
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (
     Metric("nelbo", "-ELBO", "nats/image", "lower", "negative evidence lower bound on test images, one posterior "
             "sample an image (Kingma and Welling 2014). Models of grey or binary pixels are all measured on one seeded "
             "binarization of the test images, a true likelihood; the others on the images themselves", 2, True),
@@ -96,9 +96,7 @@ _ALL = (
             "label: how far the code sorts classes", 3),
     Metric("sharpness", "sharpness", "ratio", "", "mean squared Laplacian of samples over that of test images: 1 is "
             "right, below is blurred; noise can fake it", 2, True),
-)  # fmt: skip
-
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+)}  # fmt: skip
 
 
 def is_registered(name: str) -> bool:
