@@ -17,9 +17,6 @@ from atlas.core.schema import require_known
 from atlas.inference.remote import MODELS, Repository
 
 Array = NDArray[np.float32]
-# What both may be, `PretrainedModel` says.
-Images = Any
-Labels = Any
 
 INVERSION_STEPS = 200
 """Of the search for an image's code, where a model has no encoder."""
@@ -50,7 +47,7 @@ class PretrainedModel:
         labels = f"labels {', '.join(self.classes)}" if self.conditional else "no labels"
         return f"<{self.run}: {self.variant} of {self.dataset}, images {size}, codes of {self.latent_dim}, {labels}>"
 
-    def encode(self, images: Images, labels: Labels = None) -> Array:
+    def encode(self, images: Any, labels: Any = None) -> Array:
         """Return the codes [N, latent_dim] of images; without an encoder, those that gradient descent finds.
 
         A model that classifies predicts the labels that are not given.
@@ -62,7 +59,7 @@ class PretrainedModel:
         encode = self.model.encode if self.model.can("encode") else partial(invert, self.model, steps=INVERSION_STEPS)
         return self._in_batches(encode, pixels, numbers)
 
-    def decode(self, codes: Any, labels: Labels = None) -> Array:
+    def decode(self, codes: Any, labels: Any = None) -> Array:
         """Return the images [N, C, H, W] in [0, 1] of codes [N, latent_dim], or of one code [latent_dim]."""
         codes = torch.atleast_2d(_tensor(codes))
         if codes.ndim != 2 or codes.shape[1] != self.latent_dim or not len(codes):
@@ -71,7 +68,7 @@ class PretrainedModel:
             raise self._invalid("codes", "a value that is not a finite number", "finite numbers")
         return self._in_batches(self.model.decode, codes.float(), self._labels(labels, len(codes)))
 
-    def sample(self, labels: Labels = None, count: int | None = None, seed: int = 0) -> Array:
+    def sample(self, labels: Any = None, count: int | None = None, seed: int = 0) -> Array:
         """Return new images [N, C, H, W] in [0, 1], of codes drawn from N(0, I). The same seed gives the same images.
 
         Args:
@@ -85,7 +82,7 @@ class PretrainedModel:
         generator = torch.Generator().manual_seed(seed)
         return self._in_batches(partial(self.model.sample, generator=generator), self._labels(labels, count))
 
-    def transfer(self, images: Images, labels: Labels = None) -> Array:
+    def transfer(self, images: Any, labels: Any = None) -> Array:
         """Return images [N, classes, C, H, W]: the style of each image, decoded with every label.
 
         `labels` are the images' own.
@@ -113,7 +110,7 @@ class PretrainedModel:
             raise self._invalid("label", repr(label), allowed)
         return label
 
-    def _labels(self, labels: Labels, count: int | None) -> Tensor:
+    def _labels(self, labels: Any, count: int | None) -> Tensor:
         """Return labels as numbers, int64 [count], or as many as are given where `count` is None."""
         if not self.conditional:
             if labels is not None:
@@ -130,7 +127,7 @@ class PretrainedModel:
             raise self._invalid("labels", f"{len(numbers)} labels", f"one for all or one for each, {count}")
         return numbers.expand(count) if count else numbers
 
-    def _images(self, images: Images) -> Tensor:
+    def _images(self, images: Any) -> Tensor:
         """Return images as float32 [N, C, H, W] in [0, 1]."""
         pixels = _tensor(images)
         channels, height, width = self.shape
