@@ -103,7 +103,7 @@ format: env ## ruff: mend what can be mended
 	ruff check --fix .
 	ruff format .
 
-test: env lint ## lint, types and the tests that are not slow, about 8 minutes; real data where ATLAS_MIRROR names a copy of them
+test: env lint ## lint, types and the tests that are not slow, about 5 minutes; real data where ATLAS_MIRROR names a copy of them
 	pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
 
 test-all: env ## the slow tests: the whole smoke run, remotes, torchrun, many kills, many broken settings, browsers
