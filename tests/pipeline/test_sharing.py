@@ -67,7 +67,7 @@ def test_runs_of_two_machines_meet_on_a_third(done: Done, tmp_path: Path) -> Non
     for name, entry in entries.items():
         clone = toy.clone(done.folder, tmp_path / name)
         run(clone, "git", "switch", "-q", "-c", name)
-        run(clone, "dvc", "pull", "-q", "data", "outputs/judges/digits")
+        run(clone, "dvc", "pull", "-q", "data/digits", "outputs/judges/digits")
         params = clone / "params.yaml"
         before = "runs:\n" if name == "digits_ae_2" else "snapshots:\n"
         after = f"runs:\n  {name}: {entry}\n" if name == "digits_ae_2" else f"  {name}: {entry}\nsnapshots:\n"

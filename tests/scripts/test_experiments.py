@@ -243,11 +243,15 @@ def test_experiments_from_the_queue_to_a_colleague(queue_clone: Path, done: Done
     clone = queue_clone
     with pytest.raises(toy.Failed):
         run(clone, "git", "config", "user.name")
-    # The queue sets work aside as git's stash does, and so needs a name: DVC says so, and nothing is left behind.
+    # The queue sets uncommitted work aside as git's stash does, and so needs a name: DVC says so, and nothing is left
+    # behind.
+    (clone / "README.md").write_text("Not committed yet\n", encoding="utf-8")
     sweep = ("dvc", "exp", "run", "--queue", "-S", f"runs.{RUN}.latent_dim=4,5", "compare")
     with pytest.raises(toy.Failed, match="Git user name and email must be configured"):
         run(clone, *sweep)
     assert "No experiment tasks" in run(clone, "dvc", "queue", "status")
+    assert run(clone, "git", "diff", "--name-only").split() == ["README.md"]
+    run(clone, "git", "checkout", "-q", "README.md")
     run(clone, "git", "config", "user.name", "a")
     run(clone, "git", "config", "user.email", "a@b.example")
 

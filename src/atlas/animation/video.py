@@ -44,8 +44,8 @@ def write_mp4(path: Path, animation: Animation, fps: int) -> None:
             if b"moov" not in tmp.read_bytes().split(b"mdat", 1)[0]:
                 raise OSError("ffmpeg stopped early")
         except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise AtlasError(f"{path} could not be encoded ({reason}); what ffmpeg says stands above") from error
+            reason = f"{str(error).splitlines()[0]}, as on a full disk; what it said stands above"
+            raise AtlasError(f"{path} could not be encoded: {reason}") from error
 
 
 def write_gif(path: Path, animation: Animation, fps: int, max_bytes: int = GIF_BYTES) -> None:
