@@ -52,9 +52,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunPage]:
         images = torch.randint(0, 256, (20, *shape), generator=generator, dtype=torch.uint8)
         (folder / key).mkdir()
         export_run(model_of(key), list(DIGITS), Split(images, torch.arange(20) % 10), folder / key)
-        settings = {"dataset": key.split("_")[0], "model": variant, "latent_dim": size}
-        explorer = read_explorer(folder / key)
-        runs.append(RunPage(key, settings["dataset"], variant, settings, explorer=explorer))
+        dataset = key.split("_")[0]
+        settings = {"dataset": dataset, "model": variant, "latent_dim": size}
+        runs.append(RunPage(key, dataset, variant, settings, explorer=read_explorer(folder / key)))
     return runs
 
 

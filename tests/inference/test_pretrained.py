@@ -233,8 +233,8 @@ def test_a_run_is_loaded_from_the_folder_that_dvc_get_leaves(
     (tmp_path / "outputs/models/digits_toy").rename(folder)
     if form == "name":
         monkeypatch.chdir(folder.parent)
-    arguments = {"path": (str(folder),), "name": (folder.name,), "source": (folder.name, folder.parent)}
-    trained = atlas.load(*arguments[form])
+    name = str(folder) if form == "path" else folder.name
+    trained = atlas.load(name, folder.parent if form == "source" else ".")
     assert trained.run == "digits_toy" and len(trained.sample(7)) == 1
 
 
