@@ -207,8 +207,8 @@ def test_edited_code_redoes_the_stages_that_use_it(whole: Repo, name: str, stage
         ("gradient_images: 100", "gradient_images: 90", stages_of(RUNS, "evaluate")),
         ("  codes: 512", "  codes: 256", stages_of(RUNS, "train")),
         (
-            "    gamma: 0.02",
-            "    gamma: 0.03",
+            "    gamma: 0.02  ",  # the default, with a comment behind it
+            "    gamma: 0.03  ",
             stages_of(runs_with(model="vae_gan"), "train") | {"compare", "gallery"},
         ),
         (
