@@ -140,7 +140,12 @@ def make(folder: Path) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name != "ATLAS_THREADS"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     command = ["make", "repro", "VENV=none", "JOBS=2", "CORES=4"]
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+
+    def as_a_terminal_does() -> None:
+        # What runs the tests may ignore Ctrl-C, as nohup in the background does, and a shell cannot trap it then.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, preexec_fn=as_a_terminal_does)
 
 
 def logs(folder: Path) -> dict[str, str]:
