@@ -23,7 +23,7 @@ def main() -> None:
     from atlas.core import settings as settings_file
     from atlas.core.datasets import Dataset
     from atlas.core.model import load_model
-    from atlas.export.explorer import export_run
+    from atlas.export.explorer import export_run, write_thumbnails
 
     settings = settings_file.load()
     runs = [settings.run(name) for name in names or settings.runs]
@@ -31,6 +31,8 @@ def main() -> None:
     test = {name: Dataset.open(Path("data") / name).split("test") for name in {run.dataset for run in runs}}
     # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
     with nullcontext(TARGET) if names else atomic_dir(TARGET) as target:
+        for name, split in test.items():
+            write_thumbnails(split, target / f"{name}.webp")
         for number, run in enumerate(runs, 1):
             # On the CPU whatever the machine: the same bytes everywhere, and small networks.
             model, classes = load_model(sources[run.key], torch.device("cpu"))

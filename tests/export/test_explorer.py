@@ -9,13 +9,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.conftest import Build, Noise
 from tests.saved import DIGITS, save_run
 
 import export as stage
 from atlas.core import settings as settings_file
+from atlas.core.datasets import Split
 from atlas.core.files import AtlasError
-from atlas.export.explorer import IMAGES_PER_LABEL, draw_map, explorer_metadata
+from atlas.export.explorer import (
+    IMAGES_PER_LABEL,
+    SCATTER_DIMENSIONS,
+    draw_map,
+    explorer_metadata,
+    write_thumbnails,
+)
 
 
 @pytest.fixture
@@ -51,17 +59,18 @@ def test_one_stage_exports_all_runs_or_those_that_are_named(
     old.mkdir(parents=True)
     export("noise_gan")
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["noise_gan", "outputs/onnx"]
-    assert {path.name for path in outputs.iterdir()} == {"noise_gan", "no_longer_a_run"}
+    assert {path.name for path in outputs.iterdir()} == {"noise_gan", "noise.webp", "no_longer_a_run"}
     alone = (outputs / "noise_gan" / "decoder.onnx").read_bytes()
 
     export()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("noise_cvae: decoder and encoder, ") and lines[0].endswith("(1 of 2)")
-    assert lines[1].startswith("noise_gan: decoder, ") and lines[1].endswith("(2 of 2)")
+    assert lines[1].startswith("noise_gan: decoder and discriminator, ") and lines[1].endswith("(2 of 2)")
+    assert {path.name for path in outputs.iterdir()} == {"noise_gan", "noise_cvae", "noise.webp"}
     files = {path.relative_to(outputs).as_posix() for path in outputs.glob("*/*")}
     both = ("decoder.onnx", "explorer.json", "map.webp")
     expected = {f"{run}/{name}" for run in ("noise_cvae", "noise_gan") for name in both}
-    assert files == expected | {"noise_cvae/encoder.onnx"} and not old.exists()
+    assert files == expected | {"noise_cvae/encoder.onnx", "noise_gan/discriminator.onnx"} and not old.exists()
     # The same bytes whatever was exported before it.
     assert (outputs / "noise_gan" / "decoder.onnx").read_bytes() == alone
 
@@ -109,3 +118,28 @@ def test_the_drawn_map_lies_where_the_metadata_say(make: Build, noise: Noise, na
     expected = model.decode(code, torch.tensor([label])).detach().numpy()[0, 0] * 255
     top = (label * side + row) * 16
     assert np.abs(drawn[top : top + 16, column * 16 : column * 16 + 16, 0] - expected).max() <= 0.51
+
+
+def test_scatter_holds_codes_to_a_byte_of_their_range_in_the_order_of_the_metadata(make: Build, noise: Noise) -> None:
+    model, test = make("cvae", latent_dim=14).eval(), noise(40)
+    about = explorer_metadata(model, list(DIGITS), test)
+    scatter, codes = about["scatter"], model.encode(test.images.float() / 255, test.labels).detach().numpy()
+    assert list(base64.b64decode(scatter["labels"])) == test.labels.tolist()
+    steps = np.frombuffer(base64.b64decode(scatter["codes"]), np.uint8).reshape(40, SCATTER_DIMENSIONS)
+    low, high = np.array(scatter["low"]), np.array(scatter["high"])
+    restored = low + steps / 255 * (high - low)
+    assert (np.abs(restored - codes[:, about["order"][:SCATTER_DIMENSIONS]]) <= (high - low) / 509 + 1e-4).all()
+    assert explorer_metadata(make("gan", latent_dim=3), list(DIGITS), test)["scatter"] is None
+
+
+@pytest.mark.parametrize("image", [(3, 16, 16), (1, 80, 48)])
+def test_thumbnails_are_small_and_stand_in_the_order_of_the_test_images(image: tuple[int, ...], tmp_path: Path) -> None:
+    grey = torch.arange(60, dtype=torch.uint8) * 4
+    test = Split(grey[:, None, None, None].repeat(1, *image), torch.arange(60) % 10)
+    write_thumbnails(test, tmp_path / "thumbnails.webp")
+    rows, columns = (16, 16) if image[0] == 3 else (32, 19)
+    with Image.open(tmp_path / "thumbnails.webp") as picture:
+        assert picture.size == (50 * columns, 2 * rows)
+        pixels = np.asarray(picture.convert("L"), float)
+    middles = pixels[rows // 2 :: rows, columns // 2 :: columns].flatten()
+    assert np.abs(middles[:60] - grey.numpy()).max() < 6 and middles[60:].max() < 6

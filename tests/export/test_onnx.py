@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from tests.conftest import Build
@@ -15,6 +16,7 @@ from atlas.export.onnx import (
     MAX_ERROR,
     MIN_SIZES,
     NETWORKS,
+    export_discriminator,
     export_network,
     export_small,
     quantize_weights,
@@ -57,6 +59,20 @@ def test_networks_compute_what_pytorch_computes(make: Build, name: str, image: S
                 outputs = run_network(content, inputs[:count], labels[:count])
                 assert outputs.shape == expected.shape and np.abs(outputs - expected).max() < 1e-4
             assert np.ptp(expected[0]) > 1e-3 or expected[0].size == 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gan", "cgan", "cvae_gan"])
+def test_a_discriminator_gives_its_logits_and_features(make: Build, name: str) -> None:
+    model = make(name, (1, 16, 16)).eval()
+    discriminator: Any = model.discriminator
+    images, labels = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(1)), torch.arange(5)
+    session = onnxruntime.InferenceSession(export_discriminator(model), providers=["CPUExecutionProvider"])
+    inputs = {"images": images.numpy(), "labels": labels.numpy()}
+    outputs = session.run(["logits", "features"], {node.name: inputs[node.name] for node in session.get_inputs()})
+    for output, expected in zip(outputs, discriminator(images, labels), strict=True):
+        assert output.shape == expected.shape and np.abs(output - expected.numpy()).max() < 1e-4
+    assert export_discriminator(make("cvae")) == b""
 
 
 def test_the_file_is_valid_reproducible_and_names_no_path_of_this_machine(make: Build) -> None:

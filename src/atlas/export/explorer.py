@@ -10,15 +10,21 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write, write_json
-from atlas.core.latent import decode_uint8, encode_dataset, map_codes
+from atlas.core.latent import decode_uint8, encode_dataset, map_codes, to_uint8
 from atlas.core.model import Model
-from atlas.export.onnx import NETWORKS, export_small
+from atlas.export.onnx import NETWORKS, export_discriminator, export_small
 from atlas.plotting.canvas import grid
 
 IMAGES_PER_LABEL = 2
 """Test images of each label that go with the networks."""
 STATISTICS_IMAGES = 2000
-"""Test images whose codes give the explorer's range and the order of its dimensions."""
+"""Test images whose codes give the explorer's range and the order of its dimensions, and are its scatter."""
+SCATTER_DIMENSIONS = 12
+"""Dimensions of these codes that go with the networks: those whose codes vary most."""
+THUMBNAIL_SIDE = 32
+"""Pixels of these images' longer side, at most."""
+THUMBNAIL_COLUMNS = 50
+THUMBNAIL_QUALITY = 60
 CALIBRATION_IMAGES = 1000
 """Test images, and as many codes drawn from the explorer's range, on which quantized networks are checked."""
 SIDE = 11
@@ -33,20 +39,22 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
     """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
-    there is no prior. `order` lists the dimensions, those first whose codes vary most between test images.
+    there is no prior. `order` lists the dimensions, those first whose codes vary most between test images; `scatter`
+    holds the codes of those images in the first of them (`scatter_codes`), or nothing where the model has no encoder.
     """
     size = model.latent_dim
     center, spread = torch.zeros(size), torch.ones(size)
     order = list(range(size))
-    images = []
+    images, scatter = [], None
     if model.can("encode"):
         codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
         order = codes.std(0).argsort(descending=True, stable=True).tolist()
         if not model.has_prior:
             center, spread = codes.mean(0), codes.std(0)
+        scatter = scatter_codes(codes[:, order[:SCATTER_DIMENSIONS]], test.labels[:STATISTICS_IMAGES])
         for label in range(len(classes)):
             for index in torch.nonzero(test.labels == label)[:IMAGES_PER_LABEL, 0]:
-                pixels = base64.b64encode(test.images[index].numpy().tobytes()).decode("ascii")
+                pixels = _base64(test.images[index].numpy())
                 images.append({"label": label, "pixels": pixels})
     return {
         "shape": list(model.shape),
@@ -59,7 +67,38 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
         "side": SIDE,
         "reach": REACH,
         "images": images,
+        "scatter": scatter,
     }
+
+
+def scatter_codes(codes: Tensor, labels: Tensor) -> dict:
+    """Return codes [N, k] as bytes between the least and the largest of each dimension, and labels [N], as base64."""
+    low, high = codes.amin(0), codes.amax(0)
+    steps = ((codes - low) / (high - low).clamp(min=1e-6) * 255).round().to(torch.uint8)
+    return {
+        "low": [round(value, 5) for value in low.tolist()],
+        "high": [round(value, 5) for value in high.tolist()],
+        "codes": _base64(steps.numpy()),
+        "labels": _base64(labels.numpy().astype(np.uint8)),
+    }
+
+
+def write_thumbnails(test: Split, path: Path) -> None:
+    """Write the images of the scatter, small, as one WebP: `THUMBNAIL_COLUMNS` a row."""
+    images = to_unit(test.images[:STATISTICS_IMAGES])
+    factor = min(1, THUMBNAIL_SIDE / max(images.shape[2:]))
+    if factor < 1:
+        images = torch.nn.functional.interpolate(images, scale_factor=factor, mode="bilinear", antialias=True)
+    rows = -(-len(images) // THUMBNAIL_COLUMNS)
+    sheet = torch.zeros(rows * THUMBNAIL_COLUMNS, *images.shape[1:])
+    sheet[: len(images)] = images
+    with atomic_write(path) as tmp:
+        picture = grid(to_uint8(sheet).reshape(rows, THUMBNAIL_COLUMNS, *images.shape[1:]), gap=0)
+        Image.fromarray(picture).save(tmp, quality=THUMBNAIL_QUALITY, method=4)
+
+
+def _base64(content: np.ndarray) -> str:
+    return base64.b64encode(content.tobytes()).decode("ascii")
 
 
 def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) -> tuple[Tensor, Tensor]:
@@ -99,8 +138,12 @@ def export_run(model: Model, classes: list[str], test: Split, folder: Path) -> s
         # Lossily: the map stands in for the network, or for a moment until it runs.
         Image.fromarray(draw_map(model, metadata)).save(tmp, quality=MAP_QUALITY, method=4)
     networks = [network for network, method in NETWORKS.items() if model.can(method)]
+    discriminator = export_discriminator(model)
+    if discriminator:
+        (folder / "discriminator.onnx").write_bytes(discriminator)
     for network in networks:
         content = export_small(model, network, *calibration_inputs(model, network, metadata, test))
         (folder / f"{network}.onnx").write_bytes(content)
     size = sum(file.stat().st_size for file in folder.iterdir())
+    networks += ["discriminator"] * bool(discriminator)
     return f"{' and '.join(networks)}, {size / 1e6:.1f} MB"

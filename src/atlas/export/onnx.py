@@ -39,16 +39,35 @@ def export_network(model: Model, network: str) -> bytes:
     """
     codes, images = torch.zeros(2, model.latent_dim), torch.zeros(2, *model.shape)
     inputs, names = (codes, ("codes", "images")) if network == "decoder" else (images, ("images", "codes"))
+    return _export(_Network(model, NETWORKS[network]), inputs, [names[0], "labels"], [names[1]])
+
+
+def export_discriminator(model: Model) -> bytes:
+    """Return a model's discriminator as one ONNX file, or nothing where the model has none.
+
+        images float32 [N, C, H, W] in [0, 1], labels int64 [N]  ->  logits float32 [N], features float32 [N, F]
+
+    The logit is large where the image looks real; the features are those of layer l, in which a VAE/GAN measures
+    reconstructions.
+    """
+    if not isinstance(getattr(model, "discriminator", None), nn.Module):
+        return b""
+    network = _Network(model, "discriminator")
+    return _export(network, torch.zeros(2, *model.shape), ["images", "labels"], ["logits", "features"])
+
+
+def _export(network: nn.Module, inputs: Tensor, input_names: list[str], output_names: list[str]) -> bytes:
+    """Return a network of inputs [2, ...] and two labels as ONNX, free in the number of both."""
     batch = torch.export.Dim("batch")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # That both inputs share their free dimension is meant.
         warnings.filterwarnings("ignore", message=r"(?s).*will not be used, since it shares")
         program = torch.onnx.export(
-            _Network(model, NETWORKS[network]).eval(),
+            network.eval(),
             (inputs, torch.zeros(2, dtype=torch.int64)),
-            input_names=[names[0], "labels"],
-            output_names=[names[1]],
+            input_names=input_names,
+            output_names=output_names,
             dynamic_shapes=({0: batch}, {0: batch}),
             dynamo=True,
             verbose=False,
