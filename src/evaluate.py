@@ -30,7 +30,9 @@ def evaluate_run(key: str) -> None:
     load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
     generator = torch.Generator().manual_seed(settings.seed)
     try:
-        metrics, per_image = Evaluation(model, judge, test, training, settings.evaluation, budget, generator).run()
+        metrics, per_image = Evaluation(
+            model, judge, test, training, settings.evaluation, budget, generator, settings.inversion
+        ).run()
     except ValueError as error:
         raise AtlasError(f"budgets.{settings.scale}.evaluate.{run.dataset}.images: {error}") from None
     write_json(Path("outputs/metrics") / f"{key}.json", metrics)

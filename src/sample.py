@@ -25,7 +25,7 @@ def sample_run(key: str) -> None:
     test = Dataset.open(Path("data") / run.dataset).split("test", config.device)
     target = Path("outputs/samples") / run.key
     with atomic_dir(target) as folder:
-        figures = RunFigures(run.key, model, classes, test, settings.sample, folder)
+        figures = RunFigures(run.key, model, classes, test, settings.sample, settings.inversion, folder)
         draw(figures, source)
         figures.write_captions()
     print(f"{run.key}: {len(figures.captions)} figures in {target}")

@@ -19,7 +19,7 @@ from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig, device_config
 from atlas.core.latent import decode_uint8, map_axes, map_codes
 from atlas.core.model import Losses
-from atlas.core.schema import EvaluateBudget, EvaluationSettings, SnapshotSettings, TrainBudget
+from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings, SnapshotSettings, TrainBudget
 from atlas.core.settings import Run
 from atlas.metrics.classifier import Judge
 from atlas.metrics.evaluate import Evaluation
@@ -144,10 +144,9 @@ def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, va
     ours = make(variant, latent_dim=3).eval()
     torch.manual_seed(1)
     judge = Judge((1, 16, 16), 10, 8).eval()
-    settings = EvaluationSettings(
-        subset=2000, nll_pixels=800_000, gradient_images=100, transfers=300, inversion_steps=60, confident=0.95
-    )
+    settings = EvaluationSettings(subset=2000, nll_pixels=800_000, gradient_images=100, transfers=300, confident=0.95)
     budget = EvaluateBudget(images=None, importance_samples=3, inversions=4)
+    inversion = InversionSettings(steps=60, prior_weight=1.0)
     results = []
     for device in (torch.device("cpu"), exact.device):
         model, classifier = copy.deepcopy(ours), copy.deepcopy(judge)
@@ -157,7 +156,7 @@ def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, va
             Split(split.images.to(device), split.labels.to(device)) for split in (noise(80), noise(90, seed=1))
         )
         generator = torch.Generator().manual_seed(3)
-        results.append(Evaluation(model, classifier, test, training, settings, budget, generator).run())
+        results.append(Evaluation(model, classifier, test, training, settings, budget, generator, inversion).run())
     (expected, expected_per_image), (metrics, per_image) = results
     assert metrics.keys() == expected.keys() and per_image.keys() == expected_per_image.keys()
     # Accuracies are counts of 80 images, and ranks of distances may change places: two of the images at most.

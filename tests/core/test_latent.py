@@ -11,6 +11,7 @@ from tests.figures.linear import Linear
 
 from atlas.core import latent
 from atlas.core.datasets import to_unit
+from atlas.core.schema import InversionSettings
 
 
 @pytest.mark.parametrize(("side", "quantile"), [(15, 0.05), (2, 0.01), (7, 0.3)])
@@ -72,20 +73,22 @@ def test_inversion_finds_the_code_that_made_an_image(make: Build) -> None:
     with torch.no_grad():
         images = model.decode(codes, labels)
     weights = copy.deepcopy(model.state_dict())
-    inverted = latent.invert(model, images, labels, steps=150)
+    inverted = latent.invert(model, images, labels, InversionSettings(steps=150, prior_weight=1.0))
     with torch.no_grad():
         error = (model.decode(inverted, labels) - images).square().mean()
         baseline = (model.decode(torch.zeros(5, 3), labels) - images).square().mean()
     assert inverted.shape == (5, 3) and error < 0.05 * baseline
-    assert torch.equal(inverted, latent.invert(model, images, labels, steps=150))
+    assert torch.equal(inverted, latent.invert(model, images, labels, InversionSettings(steps=150, prior_weight=1.0)))
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
 def test_inversion_finds_the_most_probable_code(noise: Noise) -> None:
-    """Of a decoder that copies the code to pixels, z minimizes |x - z|^2 + |z|^2 at x / 2."""
+    """Of a decoder that copies the code to pixels, z minimizes |x - z|^2 + w |z|^2 at x / (1 + w)."""
     images = to_unit(noise(6, (1, 4, 4)).images)
-    codes = latent.invert(Linear(), images, torch.zeros(6, dtype=torch.long), 200)
-    torch.testing.assert_close(codes, images.flatten(1)[:, :4] / 2, atol=0.01, rtol=0)
+    for weight in (1.0, 0.01):
+        settings = InversionSettings(steps=200, prior_weight=weight)
+        codes = latent.invert(Linear(), images, torch.zeros(6, dtype=torch.long), settings)
+        torch.testing.assert_close(codes, images.flatten(1)[:, :4] / (1 + weight), atol=0.01, rtol=0)
 
 
 def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:

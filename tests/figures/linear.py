@@ -7,14 +7,15 @@ import torch
 
 from atlas.core.datasets import Split
 from atlas.core.model import Losses, Model
-from atlas.core.settings import SampleSettings
+from atlas.core.schema import InversionSettings, SampleSettings
 from atlas.figures.context import RunFigures
 
 CLASSES = [str(label) for label in range(10)]
 SETTINGS = SampleSettings(
     reconstructions=3, per_label=2, map_steps=2, map_quantile=0.05, scatter=20, transfers=2, traversals=2,
-    traversal_steps=3, interpolations=2, interpolation_steps=3, inversion_steps=2,
+    traversal_steps=3, interpolations=2, interpolation_steps=3,
 )  # fmt: skip
+INVERSION = InversionSettings(steps=2, prior_weight=0.01)
 
 
 class Linear(Model):
@@ -49,4 +50,4 @@ class WithoutPrior(Linear):
 
 
 def run_figures(model: Model, test: Split, folder: Path, **changes: int) -> RunFigures:
-    return RunFigures("toy", model.eval(), CLASSES, test, SETTINGS.model_copy(update=changes), folder)
+    return RunFigures("toy", model.eval(), CLASSES, test, SETTINGS.model_copy(update=changes), INVERSION, folder)

@@ -34,7 +34,7 @@ def test_codes_are_searched_for_once(
 ) -> None:
     searches: list[int] = []
 
-    def search(model: Model, images: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
+    def search(model: Model, images: torch.Tensor, labels: torch.Tensor, settings: object) -> torch.Tensor:
         searches.append(len(images))
         return labels[:, None].float().expand(-1, model.latent_dim).clone()
 

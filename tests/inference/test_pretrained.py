@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import ROOT, Build
+from tests.conftest import PARAMS, ROOT, Build
 from tests.saved import DIGITS, save_run
 
 import atlas
 from atlas.core.files import AtlasError
 from atlas.core.latent import invert
 from atlas.core.model import Model
-from atlas.inference.pretrained import INVERSION_STEPS, PretrainedModel
+from atlas.core.schema import InversionSettings
+from atlas.inference.pretrained import INVERSION, PretrainedModel
 
 THINGS = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 Keep = Callable[..., Model]
@@ -64,11 +65,12 @@ def test_every_model_does_what_its_own_methods_do(variant: str, keep: Keep, tmp_
     pixels, numbers = _pixels(), torch.tensor([3, 1, 4]) * model.conditional
     labels = [3, 1, 4] if model.conditional else None
     images = torch.from_numpy(pixels) / 255
+    assert InversionSettings(**PARAMS["inversion"]) == INVERSION, "as the figures"
     codes = trained.encode(pixels, labels)
     if model.can("encode"):
         expected = model.encode(images, numbers)
     else:
-        expected = invert(model, images, numbers, INVERSION_STEPS)
+        expected = invert(model, images, numbers, INVERSION)
     assert codes.dtype == np.float32 and codes.shape == (3, model.latent_dim)
     np.testing.assert_allclose(codes, expected, atol=1e-5)
     decoded = model.decode(torch.from_numpy(codes), numbers)

@@ -13,7 +13,7 @@ from torch import Tensor
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
-from atlas.core.schema import EvaluateBudget, EvaluationSettings
+from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings
 from atlas.metrics.classifier import Judge
 from atlas.metrics.evaluate import Evaluation, subset
 from atlas.metrics.likelihood import binarize
@@ -22,6 +22,7 @@ from atlas.metrics.registry import METRICS, is_registered
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
 SETTINGS = EvaluationSettings(**PARAMS["evaluation"])
+INVERSION = InversionSettings(steps=60, prior_weight=0.01)
 BUDGET = EvaluateBudget(images=None, importance_samples=10, inversions=20)
 
 
@@ -61,7 +62,7 @@ class Perfect(Painter):
 def _evaluate(model: Model, judge: Judge, noise: Noise, count: int = 100, seed: int = 0) -> dict[str, float | int]:
     splits = noise(count, model.shape), noise(count + 20, model.shape, seed=1)
     metrics, per_image = Evaluation(
-        model.eval(), judge, *splits, SETTINGS, BUDGET, torch.Generator().manual_seed(seed)
+        model.eval(), judge, *splits, SETTINGS, BUDGET, torch.Generator().manual_seed(seed), INVERSION
     ).run()
     for name, values in per_image.items():
         assert len(values) == metrics[f"{name}_n"] and values.mean().item() == pytest.approx(metrics[name])
@@ -177,14 +178,16 @@ def test_the_settings_say_how_many_images_a_metric_sees(make: Build, noise: Nois
     changes = {"subset": 40, "nll_pixels": 256 * 30, "gradient_images": 7, "transfers": 20, "confident": 0.0}
     splits = noise(100, (1, 16, 16)), noise(120, (1, 16, 16), seed=1)
     settings = SETTINGS.model_copy(update=changes)
-    metrics, _ = Evaluation(make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings, BUDGET, torch.Generator()).run()
+    metrics, _ = Evaluation(
+        make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings, BUDGET, torch.Generator(), INVERSION
+    ).run()
     assert metrics["kernel_n"] == metrics["label_purity_n"] == metrics["style_leak_n"] == 40
     assert metrics["nll_n"] == 30 and metrics["score_variance_n"] == 7 and metrics["swap_accuracy_n"] == 20
     assert metrics["nll_k"] == 10 and metrics["prior_confidence"] == 1
     model, judge = make("gan").eval(), Judge((1, 16, 16), 10, 4)
     errors = [
-        Evaluation(model, judge, *splits, SETTINGS.model_copy(update={"inversion_steps": steps}), BUDGET,
-                 torch.Generator()).run()[0]["reconstruction_mse"]
+        Evaluation(model, judge, *splits, SETTINGS, BUDGET, torch.Generator(),
+                   InversionSettings(steps=steps, prior_weight=0.01)).run()[0]["reconstruction_mse"]
         for steps in (4, 40)
     ]  # fmt: skip
     assert errors[1] < errors[0]
@@ -204,5 +207,5 @@ def test_too_few_training_images_for_the_floor_are_refused(noise: Noise) -> None
     with pytest.raises(ValueError, match="the floor needs 100 training images, found 99"):
         Evaluation(
             Painter(True, False), BrightestPixel(), noise(100, (1, 8, 8)), noise(99, (1, 8, 8)), SETTINGS, BUDGET,
-            torch.Generator(),
+            torch.Generator(), INVERSION,
         ).run()  # fmt: skip

@@ -4,10 +4,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.core.model import Model
+from atlas.core.datasets import to_unit
+from atlas.core.model import Model, Shape
+from atlas.core.schema import InversionSettings
 
 BATCH_SIZE = 500
 """Images that are encoded, decoded or measured at a time: bounds the memory, changes no result that counts."""
+BATCH_PIXELS = 500 * 32 * 32
+"""The same in pixels, for larger images."""
 
 RESTARTS = 4
 """Codes from which each image's inversion starts, since gradient descent ends in local minima."""
@@ -15,6 +19,11 @@ TRIAL_SHARE = 0.25
 """Share of the steps after which only the best of an image's codes goes on."""
 INVERSION_RATE = 0.1
 """Adam's first learning rate."""
+
+
+def batch_size(shape: Shape) -> int:
+    """Return how many images of a shape (C, H, W) are worked on at a time: 500 of 32 x 32, 31 of 128 x 128."""
+    return max(1, min(BATCH_SIZE, BATCH_PIXELS // (shape[1] * shape[2])))
 
 
 def map_axes(side: int, quantile: float, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -67,15 +76,20 @@ def decode_uint8(model: Model, codes: Tensor, labels: Tensor | int, device: torc
     """
     if isinstance(labels, int):
         labels = torch.full((len(codes),), labels, dtype=torch.long)
-    batches = zip(codes.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
+    size = batch_size(model.shape)
+    batches = zip(codes.split(size), labels.split(size), strict=True)
     return np.concatenate([to_uint8(model.decode(code.to(device), label.to(device))) for code, label in batches])
 
 
 @torch.no_grad()
 def encode_dataset(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the codes [N, d], on the host, of images [N, C, H, W] in [0, 1]."""
-    batches = zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
-    return torch.cat([model.encode(*batch).cpu() for batch in batches])
+    """Return the codes [N, d], on the host, of images [N, C, H, W], uint8 or in [0, 1]."""
+    size = batch_size(model.shape)
+    batches = zip(images.split(size), labels.split(size), strict=True)
+    # Batch by batch: as floats, all images of a large data set would not fit beside it.
+    return torch.cat(
+        [model.encode(to_unit(batch) if batch.dtype == torch.uint8 else batch, label).cpu() for batch, label in batches]
+    )
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
@@ -83,42 +97,50 @@ def to_uint8(images: Tensor) -> np.ndarray:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def invert(model: Model, images: Tensor, labels: Tensor, steps: int, seed: int = 0) -> Tensor:
+def invert(model: Model, images: Tensor, labels: Tensor, settings: InversionSettings, seed: int = 0) -> Tensor:
     """Inversion of a decoder: codes [N, latent_dim] whose decodings come near images [N, C, H, W] in [0, 1].
 
-    Gradient descent (Adam, `steps` steps) on half the summed squared error plus |z|^2 / 2, from `RESTARTS` draws from
-    N(0, I): the most probable code under unit Gaussian noise on the pixels (Creswell and Bharath 2018 search the same
-    way). The model does not change. The same seed gives the same codes.
+    Gradient descent (Adam) on half of the summed squared error plus `prior_weight` |z|^2, from `RESTARTS` draws from
+    N(0, I). With a weight of one it finds the most probable code under unit Gaussian noise on the pixels (Creswell and
+    Bharath 2018 search the same way); a smaller one finds what the decoder can draw. The model does not change. The
+    same seed gives the same codes.
     """
-    count, device = len(images), images.device
-    draws = torch.randn(RESTARTS, count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
+    draws = torch.randn(RESTARTS, len(images), model.latent_dim, generator=torch.Generator().manual_seed(seed))
     training = model.training
     model.eval()
-    trial = int(TRIAL_SHARE * steps)
-    codes = draws.flatten(0, 1).to(device)
-    targets, target_labels = images.repeat(RESTARTS, 1, 1, 1), labels.repeat(RESTARTS)
-    codes = _descend(model, codes, targets, target_labels, range(trial), steps)
-    with torch.no_grad():
-        errors = _inversion_loss(model, codes, targets, target_labels).unflatten(0, (RESTARTS, count))
-    codes = codes.unflatten(0, (RESTARTS, count))[errors.argmin(0), torch.arange(count, device=device)]
-    codes = _descend(model, codes, images, labels, range(trial, steps), steps)
+    size = -(-batch_size(model.shape) // RESTARTS)
+    batches = zip(draws.split(size, 1), images.split(size), labels.split(size), strict=True)
+    codes = torch.cat([_invert(model, *batch, settings) for batch in batches])
     model.train(training)
     return codes
 
 
-def _descend(model: Model, codes: Tensor, images: Tensor, labels: Tensor, part: range, steps: int) -> Tensor:
-    """Take the steps `part` of `steps`, over which the learning rate falls to zero."""
+def _invert(model: Model, draws: Tensor, images: Tensor, labels: Tensor, settings: InversionSettings) -> Tensor:
+    """Return the codes that come of draws [RESTARTS, N, latent_dim]."""
+    count, device, trial = len(images), images.device, int(TRIAL_SHARE * settings.steps)
+    targets, target_labels = images.repeat(RESTARTS, 1, 1, 1), labels.repeat(RESTARTS)
+    codes = _descend(model, draws.flatten(0, 1).to(device), targets, target_labels, range(trial), settings)
+    with torch.no_grad():
+        losses = _inversion_loss(model, codes, targets, target_labels, settings).unflatten(0, (RESTARTS, count))
+    codes = codes.unflatten(0, (RESTARTS, count))[losses.argmin(0), torch.arange(count, device=device)]
+    return _descend(model, codes, images, labels, range(trial, settings.steps), settings)
+
+
+def _descend(
+    model: Model, codes: Tensor, images: Tensor, labels: Tensor, part: range, settings: InversionSettings
+) -> Tensor:
+    """Take the steps `part` of all, over which the learning rate falls to zero."""
     codes = codes.clone().requires_grad_()
     optimizer = torch.optim.Adam([codes], INVERSION_RATE)
     for step in part:
-        optimizer.param_groups[0]["lr"] = INVERSION_RATE * (1 - step / steps)
+        optimizer.param_groups[0]["lr"] = INVERSION_RATE * (1 - step / settings.steps)
         with torch.enable_grad():
-            loss = _inversion_loss(model, codes, images, labels).sum()
+            loss = _inversion_loss(model, codes, images, labels, settings).sum()
         (codes.grad,) = torch.autograd.grad(loss, [codes])
         optimizer.step()
     return codes.detach()
 
 
-def _inversion_loss(model: Model, codes: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+def _inversion_loss(model: Model, codes: Tensor, images: Tensor, labels: Tensor, settings: InversionSettings) -> Tensor:
     error = (model.decode(codes, labels) - images).square().flatten(1).sum(1)
-    return 0.5 * (error + codes.square().sum(1))
+    return 0.5 * (error + settings.prior_weight * codes.square().sum(1))

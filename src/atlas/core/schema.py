@@ -91,6 +91,13 @@ class JudgeSettings(Strict):
     seed: Seed
 
 
+class InversionSettings(Strict):
+    """`inversion`: the search for an image's code, where a model has no encoder."""
+
+    steps: Count
+    prior_weight: Weight
+
+
 class EvaluationSettings(Strict):
     """`evaluation`: how many images the expensive metrics see."""
 
@@ -98,7 +105,6 @@ class EvaluationSettings(Strict):
     nll_pixels: Annotated[int, Field(ge=1, le=10**10)]
     gradient_images: Annotated[int, Field(ge=2, le=1_000_000)]
     transfers: Annotated[int, Field(ge=2, le=1_000_000)]
-    inversion_steps: Count
     confident: Fraction
 
 
@@ -115,7 +121,6 @@ class SampleSettings(Strict):
     traversal_steps: Steps
     interpolations: Count
     interpolation_steps: Steps
-    inversion_steps: Count
 
 
 class AnimationSettings(Strict):

@@ -22,6 +22,7 @@ from atlas.core.schema import (
     Budgets,
     DatasetSettings,
     EvaluationSettings,
+    InversionSettings,
     JudgeSettings,
     SampleSettings,
     Seed,
@@ -99,6 +100,7 @@ class Settings:
     runs: dict[str, Run]
     snapshots: SnapshotSettings
     judge: JudgeSettings
+    inversion: InversionSettings
     evaluation: EvaluationSettings
     sample: SampleSettings
     animation: AnimationSettings
@@ -185,6 +187,7 @@ def _read(path: Path) -> Any:
 SECTIONS: dict[str, type[Strict]] = {
     "snapshots": SnapshotSettings,
     "judge": JudgeSettings,
+    "inversion": InversionSettings,
     "evaluation": EvaluationSettings,
     "sample": SampleSettings,
     "animation": AnimationSettings,

@@ -9,7 +9,7 @@ from torch import Tensor
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE, decode_uint8, encode_dataset, invert
 from atlas.core.model import Model
-from atlas.core.settings import SampleSettings
+from atlas.core.schema import InversionSettings, SampleSettings
 from atlas.plotting import canvas
 from atlas.plotting.canvas import Array, Caption
 
@@ -19,9 +19,12 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 class RunFigures:
     """Figures of one run and their captions; each function of `samples` and `latent_space` draws one and adds it."""
 
-    def __init__(self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings, folder: Path):
+    def __init__(
+        self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings,
+        inversion: InversionSettings, folder: Path,
+    ) -> None:  # fmt: skip
         self.run, self.model, self.classes, self.test = run, model, classes, test
-        self.settings, self.folder = settings, folder
+        self.settings, self.inversion, self.folder = settings, inversion, folder
         self.captions: list[Caption] = []
         self.labels = list(range(len(classes))) if model.conditional else [0]
         """The labels that the model draws differently."""
@@ -101,7 +104,7 @@ class RunFigures:
         sources = [self.style_sources] if self.model.conditional else []
         index = torch.cat([self.balanced(self.settings.reconstructions), *sources]).unique()
         images, labels = to_unit(self.test.images[index]), self.test.labels[index]
-        codes = invert(self.model, images, labels, self.settings.inversion_steps).cpu()
+        codes = invert(self.model, images, labels, self.inversion).cpu()
         return dict(zip(index.tolist(), codes, strict=True))
 
     def prior_codes(self, count: int) -> Tensor:

@@ -13,13 +13,13 @@ from torch import Tensor
 from atlas.core.files import AtlasError, read_json
 from atlas.core.latent import BATCH_SIZE, invert
 from atlas.core.model import Model, load_model
-from atlas.core.schema import require_known
+from atlas.core.schema import InversionSettings, require_known
 from atlas.inference.remote import MODELS, Repository
 
 Array = NDArray[np.float32]
 
-INVERSION_STEPS = 200
-"""Of the search for an image's code, where a model has no encoder."""
+INVERSION = InversionSettings(steps=200, prior_weight=0.01)
+"""As params.yaml has it: of the search for an image's code, where a model has no encoder."""
 
 
 class PretrainedModel:
@@ -56,7 +56,7 @@ class PretrainedModel:
         if labels is None and self.model.can("classify"):
             labels = self._in_batches(self.model.classify, pixels).argmax(1)
         numbers = self._labels(labels, len(pixels))
-        encode = self.model.encode if self.model.can("encode") else partial(invert, self.model, steps=INVERSION_STEPS)
+        encode = self.model.encode if self.model.can("encode") else partial(invert, self.model, settings=INVERSION)
         return self._in_batches(encode, pixels, numbers)
 
     def decode(self, codes: Any, labels: Any = None) -> Array:

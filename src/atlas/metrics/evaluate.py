@@ -9,7 +9,7 @@ from torch import Tensor
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE, encode_dataset, invert
 from atlas.core.model import Model
-from atlas.core.schema import EvaluateBudget, EvaluationSettings
+from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings
 from atlas.metrics import distances, likelihood
 from atlas.metrics.bootstrap import Numbers, mean_interval, ratio_interval, with_interval
 from atlas.metrics.classifier import Judge, classify
@@ -47,6 +47,7 @@ class Evaluation:
     settings: EvaluationSettings
     budget: EvaluateBudget
     generator: torch.Generator
+    inversion: InversionSettings
 
     def __post_init__(self) -> None:
         if len(self.training) < len(self.test):
@@ -112,7 +113,7 @@ class Evaluation:
         model, images, labels = self.model, self.images, self.labels
         if not model.can("encode"):
             idx = self.indices(self.budget.inversions)
-            codes = invert(model, images[idx], labels[idx], self.settings.inversion_steps)
+            codes = invert(model, images[idx], labels[idx], self.inversion)
             return self._reconstruction(idx, codes)[0]
         codes = encode_dataset(model, images, labels).to(images.device)
         metrics, self.per_image["reconstruction_mse"] = self._reconstruction(slice(None), codes)
