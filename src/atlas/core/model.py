@@ -73,6 +73,13 @@ class Model(nn.Module):
         """Return the codes [N, latent_dim]; of a distribution, its mean."""
         raise NotImplementedError
 
+    def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return one code [N, latent_dim] an image, z ~ q(z|x): what the decoder sees in training.
+
+        Of an encoder without noise, the code itself.
+        """
+        return self.encode(images, labels)
+
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
         """Return images [N, C, H, W] in [0, 1]; of a distribution, its mean."""
         raise NotImplementedError

@@ -73,6 +73,10 @@ class ClassCodedVAE(Model):
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
         return self._posterior(images)[1]
 
+    def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
+        _, mean, log_variance = self._posterior(self.likelihood.preprocess(images))
+        return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
         return self.likelihood.mean(self.decoder(codes, labels))
 

@@ -103,6 +103,9 @@ class VAE(Model):
         mean, _, context = self._gaussian(images, labels)
         return self.flow(mean, context)[0]
 
+    def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self._sample_posterior(self.likelihood.preprocess(images), labels)[0]
+
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
         return self.likelihood.mean(self.decoder(codes, labels))
 
