@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -40,6 +41,7 @@ SHAPES: list[Shape] = [(1, 28, 28), (3, 32, 32), (2, 16, 20)]
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
+WriteDataset = Callable[..., Path]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -111,6 +113,38 @@ def noise() -> Noise:
         return Split(images, torch.arange(count) % 10)
 
     return draw
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> WriteDataset:
+    """write_dataset("toy", (3, 16, 32), classes=4): a data set below `tmp_path`/data as the download writes it.
+
+    Each label's images are waves of its own direction, so that it can be learned. `classes=0`: unlabelled.
+    """
+
+    def write(
+        name: str = "toy", shape: Shape = (1, 16, 16), classes: int = 10, count: int = 60, seed: int = 0, **more: Any
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        rows, columns = np.mgrid[: shape[1], : shape[2]] / min(shape[1:])
+        counts = {"train": count, "validation": count // 2, "test": count // 2}
+        for split, number in counts.items():
+            labels = rng.permutation(np.arange(number) % max(1, classes)).astype(np.uint8)
+            angle = np.pi * labels / max(1, classes)
+            place = np.cos(angle)[:, None, None] * rows + np.sin(angle)[:, None, None] * columns
+            waves = 0.5 + 0.4 * np.sin(12 * place + rng.uniform(0, 6, (number, 1, 1)))
+            images = waves[:, None] + rng.normal(0, 0.05, (number, *shape))
+            np.save(folder / f"{split}_images.npy", (images.clip(0, 1) * 255).astype(np.uint8))
+            np.save(folder / f"{split}_labels.npy", labels)
+        content: dict[str, Any] = {"name": name, "shape": shape}
+        content |= {"classes": [f"label {label}" for label in range(classes)]}
+        content |= {"counts": counts, "framing": "crop", "background": "#ffffff", **more}
+        (folder / "dataset.json").write_text(json.dumps(content))
+        return folder
+
+    return write
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.conftest import WriteDataset
 
 from atlas.core.datasets import SPLITS, Dataset, epoch_batches, to_unit
 from atlas.core.files import AtlasError
@@ -188,3 +189,10 @@ def test_the_order_hangs_on_seed_and_epoch_alone() -> None:
 def test_fewer_images_than_a_batch_are_refused_at_once() -> None:
     with pytest.raises(AtlasError, match="batch_size: found 128; allowed: at most 100"):
         epoch_batches(100, 128, seed=0, epoch=0)
+
+
+def test_images_without_labels_have_label_zero(write_dataset: WriteDataset) -> None:
+    dataset = Dataset.open(write_dataset(shape=(3, 16, 24), classes=0))
+    assert not dataset.labelled and dataset.classes == [] and dataset.shape == (3, 16, 24)
+    assert (dataset.split("test").labels == 0).all()
+    assert Dataset.open(write_dataset("letters", classes=26)).labelled

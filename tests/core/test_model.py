@@ -257,3 +257,16 @@ def test_missing_and_unknown_arguments_are_named(arguments: dict[str, Any]) -> N
 def test_a_model_that_does_not_exist_says_which_file_would_hold_it(name: str) -> None:
     with pytest.raises(AtlasError, match=rf"model '{name}': src/atlas/models/{name}\.py, .*missing"):
         build(name, (1, 16, 16), 10, {})
+
+
+@pytest.mark.parametrize("num_classes", [0, 1])
+def test_a_conditional_model_is_refused_where_there_are_no_labels(
+    make: Build, variant: str, num_classes: int, shape: Shape
+) -> None:
+    if variant in ("cvae", "ac_vae", "cgan", "cvae_gan"):
+        with pytest.raises(AtlasError, match="is conditional, but the images have no labels to condition on; allowed"):
+            make(variant, shape, num_classes=num_classes)
+    else:
+        model = make(variant, shape, num_classes=num_classes)
+        images = torch.rand(4, *shape)
+        assert all(loss.isfinite() for loss in model.losses(images, torch.zeros(4, dtype=torch.int64)).groups.values())

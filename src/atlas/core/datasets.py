@@ -38,9 +38,19 @@ class Dataset:
     shape: tuple[int, int, int]
     """(channels, height, width)."""
     classes: list[str]
+    """Names of the labels: two or more, or none where the images are unlabelled. Their labels are then all 0."""
     counts: dict[str, int]
     """Images in each split."""
+    framing: str
+    """How an image of another size was, or would be, brought to the shape: digit, crop, pad or stretch."""
+    background: str
+    """Color under transparent pixels and around padded images, "#rrggbb"."""
     folder: Path
+
+    @property
+    def labelled(self) -> bool:
+        """Do the images have labels?"""
+        return bool(self.classes)
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
@@ -55,7 +65,8 @@ class Dataset:
             channels, height, width = (_positive(size) for size in content["shape"])
             counts = {split: _positive(content["counts"][split]) for split in SPLITS}
             classes = [str(name) for name in content["classes"]]
-            return cls(str(content["name"]), (channels, height, width), classes, counts, folder)
+            framing, background = content.get("framing", "crop"), content.get("background", "#ffffff")
+            return cls(str(content["name"]), (channels, height, width), classes, counts, framing, background, folder)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise _changed(path, f"{type(error).__name__}: {error}") from None
 
@@ -72,7 +83,7 @@ class Dataset:
             raise AtlasError(f"{limit} {name} images of {self.name} were asked for; allowed: 1 to {count}")
         images = self._array(f"{name}_images.npy", (count, *self.shape))
         labels = self._array(f"{name}_labels.npy", (count,))
-        if labels.max() >= len(self.classes):
+        if labels.max() >= max(1, len(self.classes)):
             raise _changed(
                 self.folder / f"{name}_labels.npy", f"label {labels.max()}, but {len(self.classes)} class names"
             )

@@ -151,13 +151,19 @@ def build(name: str, shape: Shape, num_classes: int, arguments: Mapping[str, Any
         arguments: the keyword arguments of the constructor: the settings, checked before (`Run.arguments`).
 
     Raises:
-        AtlasError: if there is no such model or an argument does not fit it.
+        AtlasError: if there is no such model, an argument does not fit it, or it needs labels and there are none.
     """
     model_class = find_model(name)
     try:
-        return model_class(shape, num_classes, **arguments)
+        model = model_class(shape, num_classes, **arguments)
     except (TypeError, ValueError) as error:
         raise AtlasError(" ".join(f"model '{name}': {error}".split())) from error
+    if model.conditional and num_classes < 2:
+        raise AtlasError(
+            f"model '{name}' is conditional, but the images have no labels to condition on; allowed: an unconditional "
+            "model, or a data set of two labels or more (a folder's sub-folders)"
+        )
+    return model
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

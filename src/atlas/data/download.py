@@ -78,7 +78,9 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
                 np.save(tmp / f"{split}_{part}.npy", np.ascontiguousarray(array))
         counts = {split: len(labels) for split, (_, labels) in splits.items()}
         shape = list(test[0].shape[1:])
-        write_json(tmp / "dataset.json", {"name": name, "shape": shape, "classes": classes, "counts": counts})
+        content = {"name": name, "shape": shape, "classes": classes, "counts": counts}
+        framing = "digit" if shape[0] == 1 else "crop"
+        write_json(tmp / "dataset.json", {**content, "framing": framing, "background": "#ffffff"})
     if read is _digits:
         return "scikit-learn"
     return f"the mirror {mirror}" if mirror else "the official hosts"
