@@ -15,6 +15,7 @@ def train_run(key: str) -> None:
     from atlas.core.device import device_config
     from atlas.core.history import troubles, write_history
     from atlas.core.model import build, find_model, save_model
+    from atlas.core.schema import shown_labels
     from atlas.training.checkpoint import Checkpoints, fingerprint
     from atlas.training.distributed import init_process_group, rank, wrap_ddp
     from atlas.training.loop import train
@@ -28,6 +29,7 @@ def train_run(key: str) -> None:
     config = device_config()
     data = require(Path("data") / run.dataset, f"download@{run.dataset}")
     dataset = Dataset.open(data)
+    labels = shown_labels(f"runs.{run.key}.frame_labels", run.train.frame_labels, dataset.classes)
     training = dataset.split("train", config.device, run.train.images)
     validation = dataset.split("validation", config.device)
     if len(training) < run.train.batch_size:
@@ -42,7 +44,9 @@ def train_run(key: str) -> None:
     checkpoints = Checkpoints(run.key, mark, str(config), writes=main_process)
     started = time.perf_counter()
     with Progress(run.key, silent=not main_process) as progress:
-        result = train(model, groups, run, settings.snapshots, training, validation, config, checkpoints, progress.show)
+        result = train(
+            model, groups, run, settings.snapshots, training, validation, config, checkpoints, progress.show, labels
+        )
     seconds = time.perf_counter() - started
     if not main_process:
         return
@@ -65,7 +69,8 @@ def train_run(key: str) -> None:
             result.snapshots,
             epoch_ends(steps, result.steps_per_epoch, settings.snapshots.epochs),
             validation.labels.cpu().numpy(),
-            dataset.classes,
+            [dataset.classes[label] for label in labels] if model.conditional else [""],
+            run.train.frame_map,
         )
     # Wall-clock is no result: it lies where no stage depends on it.
     write_json(Path("outputs/timings") / f"{run.key}.json", {"seconds": round(seconds, 1), "machine": str(config)})

@@ -49,7 +49,7 @@ def record_settings() -> None:
     """Let `atlas.core.settings.load` return settings that log which of their keys are read."""
     from atlas.core import settings as module
 
-    sections = {"scale", "seed", "runs", *module.SECTIONS}
+    sections = {"scale", "seed", "runs", "shown_labels", *module.SECTIONS}
 
     class Row:
         """One row of a budget, or a data set, by its keys."""

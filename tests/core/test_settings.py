@@ -52,6 +52,7 @@ def test_the_real_file_passes_at_every_scale(raw: dict[str, Any]) -> None:
             budget = raw["budgets"][scale]["train"][entry["dataset"]]
             flat = settings.flat(key)
             assert flat.pop("variant")
+            assert not any(flat.pop(name) for name in ("frame_steps", "frame_map", "frame_labels")), "not set"
             assert flat == {"seed": raw["seed"], **raw["models"][entry["model"]], **budget, **entry}
 
 
@@ -132,6 +133,9 @@ NOT_COUNTS = [
         ("judge.learning_rte", 1, "judge.learning_rte: unknown key, did you mean 'learning_rate'?"),
         ("evaluation.subsets", 1, "evaluation.subsets: unknown key, did you mean 'subset'?"),
         ("sample.scater", 1, "sample.scater: unknown key, did you mean 'scatter'?"),
+        ("shown_labels.mnits", ["1"], "shown_labels.mnits: unknown key, did you mean 'mnist'?"),
+        ("shown_labels.mnist", "1", "shown_labels.mnist: found '1'; allowed: a list"),
+        (f"{VAE}.frame_steps", [[3]], f"{VAE}.frame_steps: found [[3]]; allowed: a list"),
         ("animation.fbs", 1, "animation.fbs: unknown key, did you mean 'fps'?"),
         ("models.vae.foo", 3, "models.vae.foo: unknown key; allowed: balance, beta, conditional,"),
         ("models.vae.flow_step", 3, "models.vae.flow_step: unknown key, did you mean 'flow_steps'?; allowed: "),

@@ -24,7 +24,7 @@ from atlas.training.loop import TrainingResult, train, train_step, validate
 from atlas.training.optimizers import ParamGroup, make_optimizers
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
-SNAPSHOTS = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24)
+SNAPSHOTS = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24, frame_bytes=2_000_000)
 
 
 def _no_report(*_: object) -> None:

@@ -11,11 +11,12 @@ from tests.conftest import Build, Noise
 from torch import Tensor
 
 from atlas.core.datasets import to_unit
+from atlas.core.latent import decode_uint8, map_axes, map_codes
 from atlas.core.model import Model
 from atlas.core.schema import SnapshotSettings
 from atlas.training.snapshots import SnapshotRecorder, epoch_ends, snapshot_steps, write_snapshots
 
-SETTINGS = SnapshotSettings(map_quantile=0.05, codes=20, epochs=24)
+SETTINGS = SnapshotSettings(map_quantile=0.05, codes=20, epochs=24, frame_bytes=2_000_000)
 
 
 @pytest.mark.parametrize(("steps", "count"), [(40, 8), (48_000, 150), (10, 60), (1, 2)])
@@ -28,6 +29,13 @@ def test_snapshots_are_taken_from_first_to_last_and_more_often_early(steps: int,
         assert len(taken) > 0.8 * count
         assert sum(step < steps / 4 for step in taken) >= len(taken) * 0.45
         assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(gaps))
+
+
+def test_snapshots_are_taken_as_a_schedule_says() -> None:
+    """As the text's animation: every 3 batches up to the 300th, then every 30 up to the 3,000th."""
+    taken = snapshot_steps(5000, 60, 5000, 24, [[3, 300], [30, 3000]])
+    assert taken == [*range(0, 300, 3), *range(300, 3001, 30), 5000]
+    assert snapshot_steps(50, 60, 50, 24, [[3, 300]])[-2:] == [48, 50], "a short training ends it"
 
 
 @pytest.mark.parametrize(("epochs", "count"), [(1, 1), (4, 4), (56, 24), (1000, 24)])
@@ -61,6 +69,26 @@ def test_taking_a_snapshot_disturbs_nothing(make: Build, noise: Noise, variant: 
         assert np.array_equal(first.codes, codes.half().numpy())
     recorder.record()
     assert not model.training
+
+
+def test_snapshots_are_bounded_and_show_the_labels_asked_for(make: Build, noise: Noise) -> None:
+    model, split = make("cvae", latent_dim=2).eval(), noise(30)
+    whole = SnapshotRecorder(model, 3, split, SETTINGS, seed=4).record().images
+    few = SnapshotRecorder(model, 3, split, SETTINGS, 4, [7, 2]).record().images
+    assert np.array_equal(few, whole[[7, 2]])
+    small = SETTINGS.model_copy(update={"frame_bytes": 2 * 4 * 256})
+    assert SnapshotRecorder(model, 3, split, small, 4, [7, 2]).record().images.shape[:3] == (2, 2, 2)
+    assert SnapshotRecorder(model, 3, split, small, 4).record().images.shape[:3] == (10, 1, 1), "one image at least"
+    many = SnapshotRecorder(make("cvae", num_classes=100), 1, split, SETTINGS, 4).record().images
+    assert len(many) == 10
+
+
+def test_a_map_of_two_dimensions_of_many(make: Build, noise: Noise) -> None:
+    model = make("vae", latent_dim=5).eval()
+    images = SnapshotRecorder(model, 3, noise(30), SETTINGS, 4, as_map=True).record().images[0]
+    codes = torch.zeros(9, 5)
+    codes[:, :2] = map_codes(*map_axes(3, SETTINGS.map_quantile), 2)
+    assert np.array_equal(images.reshape(9, 1, 16, 16), decode_uint8(model, codes, 0, torch.device("cpu")))
 
 
 class Pixels(Model):
@@ -99,18 +127,18 @@ def test_frames_hold_the_snapshots(
     model, split = make(name, latent_dim=latent_dim), noise(30)
     recorder = SnapshotRecorder(model, 3, split, SETTINGS, seed=4)
     snapshots = [recorder.record() for _ in range(2)]
-    classes, path = list("abcdefghij"), tmp_path / "frames.npz"
-    write_snapshots(path, [0, 10], snapshots, [10], split.labels.numpy(), classes)
+    names, path = list("abcdefghij") if model.conditional else [""], tmp_path / "frames.npz"
+    write_snapshots(path, [0, 10], snapshots, [10], split.labels.numpy(), names)
     with np.load(path, allow_pickle=False) as frames:
         assert sorted(frames) == ["code_labels", "codes", "epoch_ends", "images", "kind", "labels", "steps"]
         assert np.array_equal(frames["images"], np.stack([snapshot.images for snapshot in snapshots]))
         assert frames["steps"].tolist() == [0, 10] and frames["epoch_ends"].tolist() == [10]
-        assert frames["labels"].tolist() == (classes if model.conditional else [""])
+        assert frames["labels"].tolist() == names
         assert frames["kind"].item() == kind
         codes = 20 if model.can("encode") else 0
         assert frames["codes"].shape == (2, codes, 2) and frames["code_labels"].tolist() == list(range(10)) * (
             codes // 10
         )
     again = tmp_path / "again.npz"
-    write_snapshots(again, [0, 10], snapshots, [10], split.labels.numpy(), classes)
+    write_snapshots(again, [0, 10], snapshots, [10], split.labels.numpy(), names)
     assert again.read_bytes() == path.read_bytes()

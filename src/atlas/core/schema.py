@@ -4,7 +4,7 @@ An error names the key's path, what was found, what is allowed, and the nearest 
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -22,8 +22,13 @@ Weight = Annotated[FiniteFloat, Field(ge=0, strict=True)]
 Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)]
 Width = Annotated[FiniteFloat, Field(gt=0, le=16, strict=True)]
 LatentDim = Annotated[int, Field(ge=1, le=4096, strict=True)]
+LabelNames = Annotated[list[str | int], Field(min_length=1, max_length=10)]
+StepRange = Annotated[list[Count], Field(min_length=2, max_length=2)]
+"""[every how many steps, up to which step]."""
 Scale = Literal["smoke", "cpu", "gpu"]
 
+MOST_LABELS = 10
+"""Labels that a figure shows: more colors and markers can hardly be told apart."""
 SCALES: tuple[str, ...] = get_args(Scale)
 
 
@@ -48,6 +53,9 @@ class TrainBudget(Strict):
     images: Count | None
     frames: Annotated[int, Field(ge=2, le=10_000)]
     frame_grid: Annotated[int, Field(ge=1, le=100)]
+    frame_steps: Annotated[list[StepRange], Field(min_length=1, max_length=100)] | None = None
+    frame_map: bool = False
+    frame_labels: LabelNames | None = None
 
 
 class JudgeBudget(Strict):
@@ -81,6 +89,7 @@ class SnapshotSettings(Strict):
     map_quantile: Annotated[FiniteFloat, Field(gt=0, lt=0.5)]
     codes: Count
     epochs: Steps
+    frame_bytes: Annotated[int, Field(ge=1000, le=10**9)]
 
 
 class JudgeSettings(Strict):
@@ -175,6 +184,22 @@ def require_known(what: str, name: str, names: Iterable[str]) -> str:
     raise AtlasError(f"unknown {what} '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
 
 
+def shown_labels(path: str, names: Sequence[str | int] | None, classes: Sequence[str]) -> list[int]:
+    """Return the labels that figures show, at most ten: those of these names, else evenly spaced; none without labels.
+
+    Raises:
+        AtlasError: naming the key at `path`, a name that is no class and the nearest that is.
+    """
+    if names is None or not classes:
+        spaced = [round(place * (len(classes) - 1) / (MOST_LABELS - 1)) for place in range(MOST_LABELS)]
+        return spaced if len(classes) > MOST_LABELS else list(range(len(classes)))
+    for name in names:
+        if str(name) not in classes:
+            hint = did_you_mean(str(name), classes)
+            raise AtlasError(f"{path}: found {name!r}{hint}; allowed: {', '.join(classes)}")
+    return sorted({list(classes).index(str(name)) for name in names})
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the nearest of `names`, or nothing if none is near."""
     close = difflib.get_close_matches(name, list(names), n=1)
@@ -249,8 +274,8 @@ def _allowed(node: Mapping[str, Any]) -> str:
         return " or ".join(_allowed(branch) for branch in node["anyOf"])
     if "enum" in node:
         return ", ".join(node["enum"])
-    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "a mapping"}
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list"}
     kind = node.get("type", "object")
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "and below"}
     limits = [f"{word} {node[bound]}" for bound, word in bounds.items() if bound in node]
-    return " ".join([kinds.get(kind, kind), *limits])
+    return " ".join([kinds.get(kind, "null" if kind == "null" else "a mapping"), *limits])

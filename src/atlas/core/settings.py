@@ -6,7 +6,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from atlas.core.schema import (
     EvaluationSettings,
     InversionSettings,
     JudgeSettings,
+    LabelNames,
     SampleSettings,
     Seed,
     SnapshotSettings,
@@ -36,6 +37,7 @@ from atlas.core.schema import (
     parse,
     parse_value,
     require_known,
+    shown_labels,
     unknown_key,
 )
 
@@ -104,6 +106,11 @@ class Settings:
     evaluation: EvaluationSettings
     sample: SampleSettings
     animation: AnimationSettings
+    shown_labels: dict[str, list[str | int]]
+
+    def labels(self, dataset: str, classes: Sequence[str]) -> list[int]:
+        """Return the labels of a data set that its figures show: see `shown_labels`."""
+        return shown_labels(f"shown_labels.{dataset}", self.shown_labels.get(dataset), classes)
 
     def run(self, key: str) -> Run:
         """Return the run of that name.
@@ -196,12 +203,12 @@ SECTIONS: dict[str, type[Strict]] = {
 
 def _check(raw: Any) -> Settings:
     top = check_mapping("", raw)
-    parts = ("scale", "seed", "datasets", "budgets", "models", "runs", *SECTIONS)
+    parts = ("scale", "seed", "datasets", "budgets", "models", "runs", "shown_labels", *SECTIONS)
     check_keys("", top, parts)
     for part in parts:
         if part not in top:
             raise AtlasError(f"{part}: missing")
-        if top[part] == {}:
+        if top[part] == {} and part != "shown_labels":
             raise AtlasError(f"{part}: found no entry; allowed: one or more")
     if top["scale"] not in SCALES:
         raise invalid_value("scale", top["scale"], SCALES)
@@ -223,7 +230,11 @@ def _check(raw: Any) -> Settings:
             raise AtlasError(f"runs: found {key!r}; allowed: names made of letters, digits and underscores")
         runs[key] = _run(key, value, models, datasets, rows[top["scale"]], seed)
     sections: dict[str, Any] = {name: parse(name, schema, top[name]) for name, schema in SECTIONS.items()}
-    return Settings(top["scale"], seed, datasets, rows[top["scale"]], runs, **sections)
+    check_keys("shown_labels", check_mapping("shown_labels", top["shown_labels"]), datasets)
+    shown = {
+        name: parse_value(f"shown_labels.{name}", LabelNames, value) for name, value in top["shown_labels"].items()
+    }
+    return Settings(top["scale"], seed, datasets, rows[top["scale"]], runs, **sections, shown_labels=shown)
 
 
 def _budgets(path: str, raw: Any, datasets: Mapping[str, Any]) -> Budgets:

@@ -18,7 +18,7 @@ from atlas.inference.remote import MODELS, Repository
 
 Array = NDArray[np.float32]
 
-INVERSION = InversionSettings(steps=200, prior_weight=0.01)
+INVERSION = InversionSettings(steps=200, prior_weight=0.1)
 """As params.yaml has it: of the search for an image's code, where a model has no encoder."""
 
 

@@ -1,7 +1,7 @@
 """The training step and the training loop. They know a model by its interface only."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -90,11 +90,15 @@ def train(
     config: DeviceConfig,
     checkpoints: Checkpoints,
     report: Report,
+    frame_labels: Sequence[int] | None = None,
 ) -> TrainingResult:
     """Training loop: train `model` in place, from the last checkpoint if there is one.
 
     Every random draw follows from the run's seed, and the checkpoint keeps the generators' states: a resumed training
     ends in the same numbers as an uninterrupted one.
+
+    Args:
+        frame_labels: the labels that snapshots show; None as `SnapshotRecorder` chooses.
 
     Raises:
         AtlasError: if a loss is no longer finite.
@@ -109,8 +113,11 @@ def train(
     batch_size, epochs = run.train.batch_size, run.train.epochs
     steps_per_epoch = len(training) // batch_size
     total = steps_per_epoch * epochs
-    recorder = SnapshotRecorder(model, run.train.frame_grid, validation, snapshot_settings, run.seed)
-    snapshots_at = snapshot_steps(total, run.train.frames, steps_per_epoch, snapshot_settings.epochs)
+    budget = run.train
+    recorder = SnapshotRecorder(
+        model, budget.frame_grid, validation, snapshot_settings, run.seed, frame_labels, budget.frame_map
+    )
+    snapshots_at = snapshot_steps(total, budget.frames, steps_per_epoch, snapshot_settings.epochs, budget.frame_steps)
     state = _TrainingState(model, groups, RunningMean(config.device), torch.zeros((), device=config.device))
     finite = FiniteCheck()
     if saved := checkpoints.load(config.device, snapshots_at):
