@@ -26,6 +26,9 @@ CUDA = torch.device("cuda")
 CONFIG = DeviceConfig(CUDA, bfloat16=True)
 SHAPE = (3, 32, 32)
 
+# Without a driver PyTorch turns autocast off.
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")
+
 
 def _on_card(module: nn.Module) -> None:
     """Put a network's parameters and buffers on a card that is not there; `to` cannot bring fake ones there."""
@@ -33,9 +36,9 @@ def _on_card(module: nn.Module) -> None:
         for name, values in part._parameters.items():
             if values is not None:
                 part._parameters[name] = nn.Parameter(torch.empty(values.shape, dtype=values.dtype, device=CUDA))
-        for name, values in part._buffers.items():
-            if values is not None:
-                part._buffers[name] = torch.empty(values.shape, dtype=values.dtype, device=CUDA)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
 
 
 @pytest.fixture
