@@ -21,7 +21,8 @@ def train_run(key: str) -> None:
     from atlas.training.loop import train
     from atlas.training.optimizers import make_optimizers
     from atlas.training.progress import Progress, format_terms
-    from atlas.training.snapshots import epoch_ends, write_snapshots
+    from atlas.training.schedule import beginning
+    from atlas.training.snapshots import write_snapshots
 
     settings = settings_file.load()
     run = settings.run(key)
@@ -40,7 +41,7 @@ def train_run(key: str) -> None:
     init_process_group(config, run.train.batch_size)
     wrap_ddp(model, groups, run.seed)
     main_process = rank() == 0
-    mark = fingerprint(vars(run), settings.snapshots, files=sorted(data.glob("*.npy")))
+    mark = fingerprint(beginning(run), settings.snapshots, files=sorted(data.glob("*.npy")))
     checkpoints = Checkpoints(run.key, mark, str(config), writes=main_process)
     started = time.perf_counter()
     with Progress(run.key, silent=not main_process) as progress:
@@ -67,7 +68,7 @@ def train_run(key: str) -> None:
             folder / "frames.npz",
             result.snapshot_steps,
             result.snapshots,
-            epoch_ends(steps, result.steps_per_epoch, settings.snapshots.epochs),
+            result.epoch_ends,
             validation.labels.cpu().numpy(),
             [dataset.classes[label] for label in labels] if model.conditional else [""],
             run.train.frame_map,

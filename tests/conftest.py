@@ -99,7 +99,7 @@ def make() -> Build:
 
 def optimization(variant: str, **changes: Any) -> dict[str, Any]:
     """Keyword arguments of `make_optimizers` for one of the ten models, with the defaults of params.yaml."""
-    settings = {**PARAMS["models"][VARIANTS[variant][0]], **changes}
+    settings = {**PARAMS["training"], **PARAMS["models"][VARIANTS[variant][0]], **changes}
     return {key: settings[key] for key in keywords(make_optimizers) if key in settings}
 
 

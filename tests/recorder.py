@@ -81,6 +81,7 @@ def record_settings() -> None:
             keys = {
                 "seed": "seed",
                 "train": f"budgets.{RecordedRun.scale}.train.{fields['dataset']}",
+                "training": "training",
                 "settings": f"models.{fields['model']}",
                 "defaults": f"models.{fields['model']}",
             }

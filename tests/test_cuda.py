@@ -239,7 +239,7 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
     """Twelve steps, so that graphs are at work; twice, and once stopped after the seventh."""
     monkeypatch.setattr(loop, "CHECK_EVERY", 1)
     budget = TrainBudget(epochs=3, batch_size=10, width=0.125, images=None, frames=4, frame_grid=2)
-    run = Run("a_run", "noise", variant, 3, budget, {}, {})
+    run = Run("a_run", "noise", variant, 3, budget, TrainingSettings(**PARAMS["training"]), {}, {})
     snapshots = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24, frame_bytes=2_000_000)
     training, validation = (
         Split(split.images.to(config.device), split.labels.to(config.device))

@@ -1,5 +1,7 @@
 """VAE/GAN: the gradient of every parameter group against the formulas, and what each group must not learn from."""
 
+from typing import Any
+
 import pytest
 import torch
 from tests.conftest import Build, Noise
@@ -7,7 +9,6 @@ from torch import Tensor
 
 from atlas.core.datasets import to_unit
 from atlas.core.model import Model
-from atlas.models.vae_gan import LOG_VARIANCE_BOUND
 
 
 def _gradients(model: Model, images: Tensor, labels: Tensor) -> dict[str, list[Tensor]]:
@@ -20,10 +21,24 @@ def _same(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("feature_loss", ["cross_entropy", "squared_error"])
-def test_every_groups_gradient_is_that_of_the_formulas(make: Build, noise: Noise, feature_loss: str) -> None:
+ORIGINAL = {
+    "feature_loss": "cross_entropy",
+    "adversarial_loss": "saturating",
+    "gan_weights": {"real": 0.5, "reconstruction": 1, "prior": 2},
+    "log_variance_bound": "original",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"feature_loss": "cross_entropy"}, {"feature_loss": "squared_error"}, {"log_variance_bound": "free"}, ORIGINAL],
+    ids=["cross-entropy", "squared error", "free", "original"],
+)
+def test_every_groups_gradient_is_that_of_the_formulas(make: Build, noise: Noise, changes: dict[str, Any]) -> None:
     """The formulas of the class's docstring, written out with nothing shared; the unit is a number."""
-    model = make("cvae_gan", latent_dim=3, gamma=0.7, feature_loss=feature_loss)
+    model = make("cvae_gan", latent_dim=3, gamma=0.7, **changes)
+    with torch.no_grad():  # log-variances from -6 to 5: some are clipped
+        model.get_submodule("encoder.dense")[-1].bias[3:] = torch.tensor([-6.0, 3.0, 5.0])
     split = noise(12, model.shape)
     images, labels = to_unit(split.images), split.labels
     gradients = _gradients(model, images, labels)
@@ -31,8 +46,13 @@ def test_every_groups_gradient_is_that_of_the_formulas(make: Build, noise: Noise
 
     torch.manual_seed(9)
     mean, log_variance = encoder(images, labels).chunk(2, 1)
-    log_variance = LOG_VARIANCE_BOUND * torch.tanh(log_variance / LOG_VARIANCE_BOUND)
-    reconstruction = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean), labels).sigmoid()
+    scale = (0.5 * log_variance).exp()
+    if changes is ORIGINAL:
+        scale, log_variance = (0.5 * log_variance).clip(-2, 2).exp(), log_variance.clip(-2, 2)
+    elif changes.get("log_variance_bound") != "free":
+        log_variance = 2 * torch.tanh(log_variance / 2)
+        scale = (0.5 * log_variance).exp()
+    reconstruction = decoder(mean + scale * torch.randn_like(mean), labels).sigmoid()
     prior_sample = decoder(torch.randn_like(mean), labels).sigmoid()
     real, real_features = discriminator(images, labels)
     reconstruction_logits, reconstruction_features = discriminator(reconstruction, labels)
@@ -40,18 +60,22 @@ def test_every_groups_gradient_is_that_of_the_formulas(make: Build, noise: Noise
     unit = ((real_features - prior_features) ** 2).mean().sqrt().item()
 
     kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
-    if feature_loss == "cross_entropy":
+    if changes.get("feature_loss") == "cross_entropy":
         # The logarithms of a sigmoid and of its complement, since a sigmoid of many units is 1 to the last digit.
         p, q = reconstruction_features.double(), real_features.double().sigmoid()
         log_p, log_not_p = -torch.log1p(torch.exp(-p)), -torch.log1p(torch.exp(p))
         distance = -(q * log_p + (1 - q) * log_not_p).sum(1).mean()
     else:
         distance = 0.5 * (((reconstruction_features - real_features) / unit) ** 2).sum(1).mean()
-    gan = (
-        real.sigmoid().log() + ((1 - reconstruction_logits.sigmoid()).log() + (1 - prior_logits.sigmoid()).log()) / 2
-    ).mean()
-    g_loss = -(reconstruction_logits.sigmoid().log() + prior_logits.sigmoid().log()).mean() / 4
-    by_hand = {"encoder": kl + distance, "decoder": 0.7 * distance + g_loss, "discriminator": -0.5 * gan}
+    log_real = real.sigmoid().log()
+    log_fakes = [(1 - logits.sigmoid()).log() for logits in (reconstruction_logits, prior_logits)]
+    if changes is ORIGINAL:  # the tutorial's: 1/4 log D(x) + 1/4 log(1 - D(x~)) + 2/4 log(1 - D(x_p)), saturating
+        d_loss = -(log_real + log_fakes[0] + 2 * log_fakes[1]).mean() / 4
+        g_loss = (log_fakes[0] + 2 * log_fakes[1]).mean() / 4
+    else:
+        d_loss = -(log_real + (log_fakes[0] + log_fakes[1]) / 2).mean() / 2
+        g_loss = -(reconstruction_logits.sigmoid().log() + prior_logits.sigmoid().log()).mean() / 4
+    by_hand = {"encoder": kl + distance, "decoder": 0.7 * distance + g_loss, "discriminator": d_loss}
     for name, params in model.param_groups().items():
         assert _same(gradients[name], list(torch.autograd.grad(by_hand[name], params, retain_graph=True))), name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import VARIANTS, Build, Noise, optimization
+from tests.conftest import PARAMS, VARIANTS, Build, Noise, optimization
 from torch import Tensor, nn
 
 from atlas.core.datasets import Split, to_unit
@@ -15,7 +15,7 @@ from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
 from atlas.core.history import EXPLOSION, write_history
 from atlas.core.model import Losses, Model
-from atlas.core.schema import SnapshotSettings, TrainBudget
+from atlas.core.schema import SnapshotSettings, TrainBudget, TrainingSettings
 from atlas.core.settings import Run
 from atlas.nn.losses import squared_error
 from atlas.training import loop
@@ -124,8 +124,10 @@ def _run(name: str, **changes: Any) -> Run:
     }
     budget |= {key: changes.pop(key) for key in list(changes) if key in budget}
     seed = changes.pop("seed", 3)
+    training = {key: changes.pop(key) for key in list(changes) if key in TrainingSettings.model_fields}
+    settings = TrainingSettings(**{**PARAMS["training"], **training})
     model, differences = VARIANTS.get(name, (name, {}))
-    return Run("a_run", "noise", model, seed, TrainBudget(**budget), {**differences, **changes}, {})
+    return Run("a_run", "noise", model, seed, TrainBudget(**budget), settings, {**differences, **changes}, {})
 
 
 def _train(

@@ -55,6 +55,9 @@ class Model(nn.Module):
     """What `elbo` bounds: a cross-entropy of grey values (no likelihood), binary pixels, 8-bit values (only of these do
     bits per dimension mean anything), or a density of real values."""
 
+    kl_weight: float | Tensor = 1.0
+    """Factor of the KL divergence in a training's loss: below 1 while it is warmed up (Bowman et al. 2016)."""
+
     def __init__(self, shape: Shape, num_classes: int, latent_dim: int) -> None:
         super().__init__()
         self.shape = shape
@@ -116,6 +119,10 @@ class Model(nn.Module):
         """Return one image a label, from codes drawn from N(0, I) (on the CPU: the same draws on every device)."""
         codes = torch.randn(len(labels), self.latent_dim, generator=generator)
         return self.decode(codes.to(labels.device), labels)
+
+    def warmed_up(self, rate: Tensor) -> Tensor:
+        """Return the rate as the loss counts it now: see `kl_weight`."""
+        return self.kl_weight * rate if self.training else rate
 
     def can(self, ability: str) -> bool:
         """Return whether this model has `encode`, `elbo` or another of the methods above."""

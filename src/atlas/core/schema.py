@@ -25,6 +25,7 @@ LatentDim = Annotated[int, Field(ge=1, le=4096, strict=True)]
 LabelNames = Annotated[list[str | int], Field(min_length=1, max_length=10)]
 StepRange = Annotated[list[Count], Field(min_length=2, max_length=2)]
 """[every how many steps, up to which step]."""
+RateSchedule = Literal["constant", "cosine"]
 Scale = Literal["smoke", "cpu", "gpu"]
 
 MOST_LABELS = 10
@@ -56,6 +57,17 @@ class TrainBudget(Strict):
     frame_steps: Annotated[list[StepRange], Field(min_length=1, max_length=100)] | None = None
     frame_map: bool = False
     frame_labels: LabelNames | None = None
+
+
+class TrainingSettings(Strict):
+    """`training`: how every model is trained. A model's defaults and a run may override each key."""
+
+    schedule: RateSchedule
+    restarts: list[Count] | None
+    ema: Fraction
+    kl_warm_up: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    gradient_clip: Positive | None
+    patience: Count | None
 
 
 class JudgeBudget(Strict):

@@ -1,7 +1,8 @@
 """Settings: params.yaml to typed values, or one line that says what is wrong, where, and what is allowed.
 
-`models.<name>` holds a model's defaults. Their schema is the signature of the model's constructor and that of
-`make_optimizers`, which `check_arguments` turns into pydantic models. So a new model or setting needs no edit here.
+`models.<name>` holds a model's defaults, and may hold keys of `training` besides. Their schema is the signature of the
+model's constructor and that of `make_optimizers`, which `check_arguments` turns into pydantic models. So a new model or
+setting needs no edit here.
 """
 
 import inspect
@@ -29,7 +30,9 @@ from atlas.core.schema import (
     Seed,
     SnapshotSettings,
     Strict,
+    T,
     TrainBudget,
+    TrainingSettings,
     check_keys,
     check_mapping,
     did_you_mean,
@@ -60,6 +63,7 @@ class Run:
     """The file of `atlas.models` that defines it."""
     seed: int
     train: TrainBudget
+    training: TrainingSettings
     settings: dict[str, Any]
     """The model's defaults, with what the run changes; not yet checked against the model's constructor."""
     defaults: dict[str, Any]
@@ -72,7 +76,7 @@ class Run:
     def arguments(self, *callables: Callable[..., Any]) -> list[dict[str, Any]]:
         """Return, for each callable, those settings that are its keyword-only arguments, checked by its signature.
 
-        `width` counts among the settings: it comes from the budget.
+        What comes from the budget (`width`) or from `training` counts among the settings.
 
         Raises:
             AtlasError: naming a key of `models` or `runs` that no callable takes, that is missing, or does not fit.
@@ -80,12 +84,12 @@ class Run:
         names = {name for function in callables for name in keywords(function)}
         for name in self.defaults:
             if name not in names:
-                raise unknown_key(f"models.{self.model}", name, sorted(names - set(TrainBudget.model_fields)))
+                raise unknown_key(f"models.{self.model}", name, sorted(names - SHARED))
         checked = []
         for function in callables:
             wanted = keywords(function)
             for path, settings in ((f"models.{self.model}", self.defaults), (f"runs.{self.key}", self.settings)):
-                known = {**settings, **self.train.model_dump()}
+                known = {**settings, **self.train.model_dump(), **self.training.model_dump()}
                 arguments = check_arguments(path, function, {name: known[name] for name in wanted if name in known})
             checked.append(arguments)
         return checked
@@ -124,7 +128,7 @@ class Settings:
         """Return every effective setting of a run as one flat mapping, for people to read; "variant" among them."""
         run = self.run(key)
         names = {"dataset": run.dataset, "model": run.model, "variant": run.variant, "seed": run.seed}
-        return {**names, **run.settings, **run.train.model_dump()}
+        return {**names, **run.settings, **run.train.model_dump(), **run.training.model_dump()}
 
 
 def load(path: Path = Path("params.yaml")) -> Settings:
@@ -191,6 +195,8 @@ def _read(path: Path) -> Any:
         raise AtlasError(f"{path} cannot be read: {error.strerror}") from None
 
 
+SHARED = {*TrainBudget.model_fields, *TrainingSettings.model_fields}
+"""Keys of a run that are no settings of its model."""
 SECTIONS: dict[str, type[Strict]] = {
     "snapshots": SnapshotSettings,
     "judge": JudgeSettings,
@@ -203,7 +209,7 @@ SECTIONS: dict[str, type[Strict]] = {
 
 def _check(raw: Any) -> Settings:
     top = check_mapping("", raw)
-    parts = ("scale", "seed", "datasets", "budgets", "models", "runs", "shown_labels", *SECTIONS)
+    parts = ("scale", "seed", "datasets", "budgets", "training", "models", "runs", "shown_labels", *SECTIONS)
     check_keys("", top, parts)
     for part in parts:
         if part not in top:
@@ -221,14 +227,16 @@ def _check(raw: Any) -> Settings:
     check_keys("budgets", budgets, SCALES)
     # Every scale is checked, not only the chosen one: a broken row should not wait for the day it is switched to.
     rows = {scale: _budgets(f"budgets.{scale}", budgets.get(scale), datasets) for scale in SCALES}
+    training = parse("training", TrainingSettings, top["training"])
     models = {
         name: _defaults(f"models.{name}", value) for name, value in check_mapping("models", top["models"]).items()
     }
+    trainings = {name: _overlay(f"models.{name}", training, own) for name, own in models.items()}
     runs = {}
     for key, value in check_mapping("runs", top["runs"]).items():
         if not key.replace("_", "").isalnum():
             raise AtlasError(f"runs: found {key!r}; allowed: names made of letters, digits and underscores")
-        runs[key] = _run(key, value, models, datasets, rows[top["scale"]], seed)
+        runs[key] = _run(key, value, models, trainings, datasets, rows[top["scale"]], seed)
     sections: dict[str, Any] = {name: parse(name, schema, top[name]) for name, schema in SECTIONS.items()}
     check_keys("shown_labels", check_mapping("shown_labels", top["shown_labels"]), datasets)
     shown = {
@@ -255,6 +263,7 @@ def _run(
     key: str,
     raw: Any,
     models: Mapping[str, dict[str, Any]],
+    trainings: Mapping[str, TrainingSettings],
     datasets: Mapping[str, Any],
     budget: Budgets,
     seed: int,
@@ -271,7 +280,7 @@ def _run(
         names[part] = name
     defaults = models[names["model"]]
     seed = parse_value(f"{path}.seed", Seed, own.pop("seed", seed))
-    allowed = ["dataset", "model", "seed", *defaults, *TrainBudget.model_fields]
+    allowed = ["dataset", "model", "seed", *defaults, *TrainBudget.model_fields, *TrainingSettings.model_fields]
     for name in own:
         if name not in allowed:
             owners = [other for other, keys in models.items() if name in keys]
@@ -279,17 +288,24 @@ def _run(
             raise AtlasError(
                 f"{path}.{name}: model '{names['model']}' has no such setting{owner}; allowed: {', '.join(allowed)}"
             )
-    train = budget.train[names["dataset"]].model_dump()
-    train |= {name: own.pop(name) for name in list(own) if name in TrainBudget.model_fields}
+    train = _overlay(path, budget.train[names["dataset"]], own)
+    training = _overlay(path, trainings[names["model"]], own)
     return Run(
         key=key,
         dataset=names["dataset"],
         model=names["model"],
         seed=seed,
-        train=parse(path, TrainBudget, train),
+        train=train,
+        training=training,
         settings=defaults | {name: _merged(f"{path}.{name}", defaults[name], value) for name, value in own.items()},
         defaults=defaults,
     )
+
+
+def _overlay(path: str, defaults: T, own: dict[str, Any]) -> T:
+    """Take the keys of `defaults` out of a model's or a run's own entry, and return the defaults with them."""
+    changes = {name: own.pop(name) for name in list(own) if name in type(defaults).model_fields}
+    return parse(path, type(defaults), {**defaults.model_dump(), **changes})
 
 
 def _merged(path: str, default: Any, value: Any) -> Any:

@@ -12,12 +12,14 @@ from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
 class ClassCodedVAE(Model):
-    """Class-coded VAE: the code is (c, s). c is trained to be the label, s is the style, `latent_dim` wide.
+    """Class-coded VAE: the code is (c, s). c is the class, s the style, `latent_dim` wide: M2 of Kingma et al. 2014.
 
-        c = logits of the class;  s ~ q(s|x) = N(mean, diag variance);  the decoder sees (softmax(c), s)
-        loss = distortion + KL(q(s|x) || N(0, I)) + class_weight * cross-entropy(c, label)
+        c = softmax(logits), the class that a network of its own reads from the image
+        s ~ q(s | x, c) = N(mean, diag variance);  the decoder sees (c, s)
+        loss = distortion + KL(q(s | x, c) || N(0, I)) + class_weight * cross-entropy(logits, label)
 
-    No network sees the label: it is predicted. An image gives its class and its style; a one-hot class and a style give
+    While encoder and decoder learn, c is the true class, so that nothing of it has to go into the style. Of a new image
+    no network sees the label: c is predicted. An image gives its class and its style; a one-hot class and a style give
     an image. To figures and metrics the style is the code and the class the label, so that this model samples and
     transfers styles like the conditional ones.
     """
@@ -40,7 +42,8 @@ class ClassCodedVAE(Model):
         super().__init__(shape, num_classes, latent_dim)
         self.class_weight = class_weight
         self.likelihood = Likelihood(likelihood, shape[0], noise)
-        self.encoder = ENCODERS[network](shape, latent_dim, latent_dim + num_classes, width, dropout)
+        self.classifier = ENCODERS[network](shape, num_classes, 0, width, dropout)
+        self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, num_classes)
         self.decoder = DECODERS[network](shape, latent_dim, width, dropout, num_classes, self.likelihood.num_outputs)
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -48,13 +51,14 @@ class ClassCodedVAE(Model):
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         images = self.likelihood.preprocess(images)
-        logits, mean, log_variance = self._posterior(images)
+        logits = self.classifier(images)
+        mean, log_variance = self.encoder(images, labels).chunk(2, 1)
         styles = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        distortion = self.likelihood(self.decoder(styles, logits.softmax(1)), images).mean()
+        distortion = self.likelihood(self.decoder(styles, labels), images).mean()
         rate = gaussian_kl(mean, log_variance).sum(1).mean()
         class_loss = functional.cross_entropy(logits, labels)
         return Losses(
-            {"autoencoder": distortion + rate + self.class_weight * class_loss},
+            {"autoencoder": distortion + self.warmed_up(rate) + self.class_weight * class_loss},
             {
                 "distortion": distortion,
                 "rate": rate,
@@ -64,14 +68,13 @@ class ClassCodedVAE(Model):
         )
 
     def rates(self, images: Tensor, labels: Tensor) -> Tensor:
-        _, mean, log_variance = self._posterior(self.likelihood.preprocess(images))
-        return gaussian_kl(mean, log_variance)
+        return gaussian_kl(*self._posterior(self.likelihood.preprocess(images)))
 
     def classify(self, images: Tensor) -> Tensor:
-        return self._posterior(images)[0]
+        return self.classifier(images)
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self._posterior(images)[1]
+        return self._posterior(images)[0]
 
     def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
         _, mean, log_variance = self._posterior(self.likelihood.preprocess(images))
@@ -80,8 +83,7 @@ class ClassCodedVAE(Model):
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
         return self.likelihood.mean(self.decoder(codes, labels))
 
-    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the class's logits [N, num_classes], and mean and log-variance of the style [N, latent_dim]."""
-        sizes = [self.latent_dim, self.latent_dim, self.num_classes]
-        mean, log_variance, logits = self.encoder(images).split(sizes, 1)
-        return logits, mean, log_variance
+    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the style [N, latent_dim], given the class that is predicted."""
+        mean, log_variance = self.encoder(images, self.classify(images).softmax(1)).chunk(2, 1)
+        return mean, log_variance

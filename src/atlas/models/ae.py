@@ -5,6 +5,7 @@ It shows what goes wrong without a prior: the codes of real images lie in no par
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
@@ -14,7 +15,11 @@ from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 
 class Autoencoder(Model):
-    """Autoencoder: an encoder to a code and a decoder back, trained together by the reconstruction alone."""
+    """Autoencoder: an encoder to a code and a decoder back, trained together by the reconstruction alone.
+
+    `reconstruction`: cross-entropy of grey pixels, or of pixels drawn 0 or 1 anew each time (`binarized`, as a VAE with
+    that likelihood sees them), or squared error.
+    """
 
     has_prior = False
 
@@ -25,7 +30,7 @@ class Autoencoder(Model):
         *,
         latent_dim: LatentDim,
         network: Network,
-        reconstruction: Literal["cross_entropy", "squared_error"],
+        reconstruction: Literal["cross_entropy", "binarized", "squared_error"],
         dropout: Fraction,
         width: Width,
     ) -> None:
@@ -38,11 +43,13 @@ class Autoencoder(Model):
         return {"autoencoder": list(self.parameters())}
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
+        if self.reconstruction == "binarized":
+            images = torch.bernoulli(images)
         logits = self.decoder(self.encoder(images))
-        if self.reconstruction == "cross_entropy":
-            loss = bernoulli(logits, images).mean()
-        else:
+        if self.reconstruction == "squared_error":
             loss = squared_error(logits.sigmoid(), images).mean()
+        else:
+            loss = bernoulli(logits, images).mean()
         return Losses({"autoencoder": loss}, {"reconstruction": loss})
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:

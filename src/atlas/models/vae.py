@@ -68,12 +68,9 @@ class VAE(Model):
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         rate, distortion = (part.mean() for part in self.elbo(images, labels))
-        nelbo = distortion + rate
-        terms = {"nelbo": nelbo, "distortion": distortion, "rate": rate}
-        if self.beta == 1:
-            return Losses({"autoencoder": nelbo}, terms)
-        loss = distortion + self.beta * rate
-        return Losses({"autoencoder": loss}, {"loss": loss, **terms})
+        loss = distortion + self.beta * self.warmed_up(rate)
+        terms = {"nelbo": distortion + rate, "distortion": distortion, "rate": rate}
+        return Losses({"autoencoder": loss}, terms if self.beta == 1 else {"loss": loss, **terms})
 
     def elbo(self, images: Tensor, labels: Tensor) -> Bound:
         images = self.likelihood.preprocess(images)

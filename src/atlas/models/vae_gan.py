@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
-from atlas.core.schema import Fraction, LatentDim, Weight, Width
+from atlas.core.schema import Fraction, LatentDim, Positive, Weight, Width
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
 from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, AdversarialNetwork
 
-LOG_VARIANCE_BOUND = 2.0
-"""As in the original tutorial."""
+ORIGINAL_BOUND = 2.0
+"""Of half the log-variance where the original tutorial samples, and of the log-variance in its KL divergence."""
 
 
 class VAEGAN(Model):
@@ -20,19 +20,23 @@ class VAEGAN(Model):
         x~ = decoder(z), z ~ q(z|x);     x_p = decoder(z_p), z_p ~ N(0, I)
         L_prior = KL(q(z|x) || p(z))
         L_llike = distance between D_l(x) and D_l(x~)
-        L_gan   = (log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2) / 2
+        L_gan   = (w_real log D(x) + (w_rec log(1 - D(x~)) + w_prior log(1 - D(x_p))) / 2) / 2
 
         encoder        learns from   L_prior + L_llike
-        decoder        learns from   gamma * L_llike - L_gan, with -log D(fake) for log(1 - D(fake)) (non-saturating)
+        decoder        learns from   gamma * L_llike + L_gan, or with -log D(fake) for log(1 - D(fake))
         discriminator  learns from   -L_gan
 
     * `conditional`: the CVAE/GAN. All three networks see the label, so the code is left to be the style.
     * `feature_loss`: half the squared error over the root mean square of D_l(x) - D_l(x_p); or, as in the original
       tutorial, the cross-entropy of sigmoid(D_l(x)) against the logits D_l(x~).
-
-    The log-variance is bounded to +-`LOG_VARIANCE_BOUND` as in the tutorial: there by clipping, here smoothly, since a
-    clipped unit no longer learns.
+    * `adversarial_loss` of the decoder: the second of the two forms above, `non_saturating` (Goodfellow et al. 2014);
+      or the first, `saturating` (the original tutorial and Larsen).
+    * `gan_weights`: w above. Larsen's are all 1; the tutorial's (1/4, 1/4 and 2/4 of L_gan) 0.5, 1 and 2.
+    * `log_variance_bound`: a number bounds it smoothly, since a clipped unit no longer learns; `free` is Larsen's, and
+      `original` the tutorial's: half of it is clipped to +-2 where it is sampled, and it to +-2 in L_prior alone.
     """
+
+    fake_weights: Tensor
 
     def __init__(
         self,
@@ -44,6 +48,9 @@ class VAEGAN(Model):
         network: AdversarialNetwork,
         gamma: Weight,
         feature_loss: Literal["squared_error", "cross_entropy"],
+        adversarial_loss: Literal["non_saturating", "saturating"],
+        gan_weights: dict[str, Weight],
+        log_variance_bound: Positive | Literal["free", "original"],
         dropout: Fraction,
         width: Width,
     ) -> None:
@@ -51,6 +58,13 @@ class VAEGAN(Model):
         self.conditional = conditional
         self.gamma = gamma
         self.use_cross_entropy = feature_loss == "cross_entropy"
+        self.saturating = adversarial_loss == "saturating"
+        self.log_variance_bound = log_variance_bound
+        if set(gan_weights) != {"real", "reconstruction", "prior"}:
+            raise ValueError(f"gan_weights: found {', '.join(gan_weights)}; allowed: real, reconstruction and prior")
+        self.real_weight = gan_weights["real"]
+        fake_weights = torch.tensor([[gan_weights["reconstruction"]], [gan_weights["prior"]]])
+        self.register_buffer("fake_weights", fake_weights, persistent=False)
         cond_classes = num_classes if conditional else 0
         self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, cond_classes)
         self.decoder = DECODERS[network](shape, latent_dim, width, dropout, cond_classes)
@@ -64,23 +78,24 @@ class VAEGAN(Model):
         }
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
-        mean, log_variance = self._posterior(images, labels)
-        codes = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        mean, log_variance, log_scale = self._posterior(images, labels)
+        codes = mean + log_scale.exp() * torch.randn_like(mean)
         reconstruction = self.decode(codes, labels)
         prior_sample = self.decode(torch.randn_like(codes), labels)
         # Three passes, not one over a joined batch: a group's gradient then runs back only through what it needs.
         real_logits, real_features = self.discriminator(images, labels)
         reconstruction_logits, reconstruction_features = self.discriminator(reconstruction, labels)
         prior_logits, prior_features = self.discriminator(prior_sample, labels)
-        fake_logits = torch.cat([reconstruction_logits, prior_logits])
+        fake_logits = torch.stack([reconstruction_logits, prior_logits])
 
         kl = gaussian_kl(mean, log_variance).sum(1).mean()
         feature_loss = self._feature_loss(reconstruction_features, real_features.detach(), prior_features.detach())
-        d_loss = 0.5 * (nll_real(real_logits).mean() + nll_fake(fake_logits).mean())
-        g_loss = 0.5 * nll_real(fake_logits).mean()
+        nll = self.fake_weights * nll_fake(fake_logits)
+        d_loss = 0.5 * (self.real_weight * nll_real(real_logits).mean() + nll.mean())
+        g_loss = 0.5 * (-nll if self.saturating else self.fake_weights * nll_real(fake_logits)).mean()
         return Losses(
             {
-                "encoder": kl + feature_loss,
+                "encoder": self.warmed_up(kl) + feature_loss,
                 "decoder": self.gamma * feature_loss + g_loss,
                 "discriminator": d_loss,
             },
@@ -95,7 +110,7 @@ class VAEGAN(Model):
         )
 
     def rates(self, images: Tensor, labels: Tensor) -> Tensor:
-        return gaussian_kl(*self._posterior(images, labels))
+        return gaussian_kl(*self._posterior(images, labels)[:2])
 
     def encode(self, images: Tensor, labels: Tensor) -> Tensor:
         return self._posterior(images, labels)[0]
@@ -116,6 +131,11 @@ class VAEGAN(Model):
         unit = (real - prior).square().mean().sqrt().clamp(min=1e-6)
         return squared_error(reconstruction / unit, real / unit).mean()
 
-    def _posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q(z|x)'s mean and log-variance as L_prior sees them, and the log of the scale that is sampled with."""
         mean, raw = self.encoder(images, labels).chunk(2, 1)
-        return mean, LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND)
+        if self.log_variance_bound == "original":
+            return mean, raw.clamp(-ORIGINAL_BOUND, ORIGINAL_BOUND), (0.5 * raw).clamp(-ORIGINAL_BOUND, ORIGINAL_BOUND)
+        if self.log_variance_bound != "free":
+            raw = self.log_variance_bound * torch.tanh(raw / self.log_variance_bound)
+        return mean, raw, 0.5 * raw

@@ -35,7 +35,7 @@ HIDDEN = 256
 class Encoder(Conditioned):
     """Encoder: image, and label if conditional, to a code and `num_extra_outputs` numbers.
 
-    Conv 3x3/2, dropout, max-pool, conv 3x3, flatten, label concatenated, dense layers.
+    Conv 3x3/2, max-pool, conv 3x3, flatten, label concatenated, dense layers; dropout after each but the last.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class Encoder(Conditioned):
         )
         flat = second * (shape[1] // 4) * (shape[2] // 4) + cond_classes
         self.dense = dense(
-            [flat, *([scaled_channels(64, width)] if original else [HIDDEN, HIDDEN]), latent_dim + num_extra_outputs]
+            [flat, *([scaled_channels(64, width)] if original else [HIDDEN, HIDDEN]), latent_dim + num_extra_outputs],
+            dropout,
         )
         initialize(self)
 
@@ -75,9 +76,9 @@ class Encoder(Conditioned):
 class Decoder(Conditioned):
     """Decoder: code, and label if conditional, to `channels` outputs a pixel.
 
-    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5. With `batch_norm` every picture
-    inside is normalized over the batch (Ioffe and Szegedy 2015), without which a GAN's generator soon draws little else
-    than one image (Radford et al. 2016).
+    Dense layers to a small picture, upsample, conv 5x5, conv 3x3, upsample, conv 5x5; dropout after the small picture
+    and the first two convolutions. With `batch_norm` every picture inside is normalized over the batch (Ioffe and
+    Szegedy 2015), without which a GAN's generator soon draws little else than one image (Radford et al. 2016).
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Decoder(Conditioned):
             Dropout(dropout),
             nn.Conv2d(second, third, 3, padding=1, bias=not batch_norm),
             norm(third),
-            nn.LeakyReLU(NEGATIVE_SLOPE),
+            nn.Sequential(nn.LeakyReLU(NEGATIVE_SLOPE), Dropout(dropout)),
             UpsampledConv2d(third, channels or shape[0], 5),
         )
         initialize(self)
@@ -124,7 +125,8 @@ class Decoder(Conditioned):
 class Discriminator(Conditioned):
     """Discriminator: image, and label if conditional, to a logit (real or not) and the features of layer l.
 
-    Conv 7x7/2, max-pool, label maps concatenated, conv 3x3, max-pool, conv 3x3 (layer l), dense.
+    Conv 7x7/2, max-pool, label maps concatenated, conv 3x3, max-pool, conv 3x3 (layer l), dense; dropout after both
+    max-poolings and after layer l, whose features are returned without it.
 
     * With `projection` the label is not concatenated: the logit gains the inner product of the features with a vector
       of the label's own (Miyato and Koyama 2018).
@@ -151,17 +153,18 @@ class Discriminator(Conditioned):
         self.first = nn.Sequential(
             StridedConv2d(shape[0], first, 7),
             nn.LeakyReLU(NEGATIVE_SLOPE),
-            Dropout(dropout),
             nn.MaxPool2d(2),
+            Dropout(dropout),
         )
         self.second = nn.Sequential(
             nn.Conv2d(first + self.cond_classes, second, 3, padding=1),
             nn.LeakyReLU(NEGATIVE_SLOPE),
-            Dropout(dropout),
             nn.MaxPool2d(2, ceil_mode=True),
+            Dropout(dropout),
             nn.Conv2d(second, last, 3, padding=1),
         )
         flat = last * -(-shape[1] // 8) * -(-shape[2] // 8)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(flat, 1)
         self.projection = nn.Linear(cond_classes, flat, bias=False) if projection and cond_classes else None
         self.projected_classes = cond_classes
@@ -174,7 +177,7 @@ class Discriminator(Conditioned):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images [N, C, H, W] in [0, 1], labels [N] to logits [N] and features [N, F] of layer l."""
         features = self.second(self.concat_label(self.first(images - self.center), labels)).flatten(1)
-        active = nn.functional.leaky_relu(features, NEGATIVE_SLOPE)
+        active = self.dropout(nn.functional.leaky_relu(features, NEGATIVE_SLOPE))
         logits = self.output(active).squeeze(1).float()
         if self.projection is not None:
             assert labels is not None

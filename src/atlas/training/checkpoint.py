@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from atlas.core.files import AtlasError, atomic_write
+from atlas.core.history import Row, write_history
 from atlas.training.snapshots import Snapshot
 
 DIGEST = 32
@@ -87,6 +88,16 @@ class Checkpoints:
         torch.save({**state, "machine": self.machine}, content)
         self._keep("state.pt", content)
 
+    @property
+    def keeps(self) -> bool:
+        """Does the last checkpoint stay when the training has ended, so that it can go on? ATLAS_KEEP_CHECKPOINTS=1."""
+        return self.writes and os.environ.get("ATLAS_KEEP_CHECKPOINTS") == "1"
+
+    def save_history(self, history: Sequence[Row]) -> None:
+        """Write the history so far, to be looked at while the training runs."""
+        if self.writes:
+            write_history(self.folder / "history.csv", history)
+
     def load(self, device: torch.device, snapshot_steps: Sequence[int]) -> dict[str, Any] | None:
         """Return the last state, or None if there is none to go on from.
 
@@ -139,8 +150,10 @@ class Checkpoints:
         return Snapshot(*(np.load(content, allow_pickle=False) for _ in Snapshot._fields))
 
     def clear(self) -> None:
-        """Remove this training's folder, which is no longer needed, and unlock it."""
-        if self.lock is not None:
+        """Remove this training's folder, which is no longer needed unless it is to be kept, and unlock it."""
+        if self.keeps:
+            self.close()
+        elif self.lock is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.close()
 

@@ -10,15 +10,18 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
+from atlas.core.files import AtlasError
 from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, EXPLOSION, EXPLOSION_FACTOR, Row, troubles
 from atlas.core.model import Losses, Model
 from atlas.core.schema import SnapshotSettings
 from atlas.core.settings import Run
+from atlas.training.average import Average
 from atlas.training.checkpoint import Checkpoints
 from atlas.training.cuda_graph import make_step_fn
 from atlas.training.distributed import all_reduce_mean, rank, seed_rank, world_size
 from atlas.training.optimizers import ParamGroup
-from atlas.training.snapshots import Snapshot, SnapshotRecorder, snapshot_steps
+from atlas.training.schedule import STOPPING_LOSS, EarlyStopping, Schedule
+from atlas.training.snapshots import Snapshot, SnapshotRecorder
 from atlas.training.terms import FiniteCheck, RunningMean, check_finite
 
 CHECK_EVERY = 50
@@ -36,7 +39,8 @@ class TrainingResult(NamedTuple):
     history: list[Row]
     snapshot_steps: list[int]
     snapshots: list[Snapshot]
-    steps_per_epoch: int
+    epoch_ends: list[int]
+    """Of the snapshots' steps those at which an epoch ends, `SnapshotSettings.epochs` at most."""
 
 
 def train_step(
@@ -97,12 +101,16 @@ def train(
     Every random draw follows from the run's seed, and the checkpoint keeps the generators' states: a resumed training
     ends in the same numbers as an uninterrupted one.
 
+    With an average (`ema`), early stopping or both, the model that is left has the averaged weights of the best epoch.
+
     Args:
         frame_labels: the labels that snapshots show; None as `SnapshotRecorder` chooses.
 
     Raises:
-        AtlasError: if a loss is no longer finite.
+        AtlasError: if a loss is no longer finite, or a setting does not fit the model.
     """
+    settings = run.training
+    check_training(run, model, groups)
 
     def act(images: Tensor, labels: Tensor, step: int) -> Losses:
         losses = train_step(model, groups, images, labels, step, config)
@@ -112,15 +120,17 @@ def train(
     step_fn = make_step_fn(act, groups, training, config)
     batch_size, epochs = run.train.batch_size, run.train.epochs
     steps_per_epoch = len(training) // batch_size
-    total = steps_per_epoch * epochs
     budget = run.train
+    schedule = Schedule.of(run, steps_per_epoch)
+    average, stopping = Average(model, settings.ema), EarlyStopping(settings.patience)
     recorder = SnapshotRecorder(
-        model, budget.frame_grid, validation, snapshot_settings, run.seed, frame_labels, budget.frame_map
+        average.shown, budget.frame_grid, validation, snapshot_settings, run.seed, frame_labels, budget.frame_map
     )
-    snapshots_at = snapshot_steps(total, budget.frames, steps_per_epoch, snapshot_settings.epochs, budget.frame_steps)
-    state = _TrainingState(model, groups, RunningMean(config.device), torch.zeros((), device=config.device))
+    snapshots_at = schedule.snapshot_steps(budget, snapshot_settings.epochs)
+    first_loss = torch.zeros((), device=config.device)
+    state = _TrainingState(model, groups, schedule, average, stopping, RunningMean(config.device), first_loss)
     finite = FiniteCheck()
-    if saved := checkpoints.load(config.device, snapshots_at):
+    if (saved := checkpoints.load(config.device, snapshots_at)) and state.continues(saved):
         state.load_state_dict(saved)
         if rank():  # the checkpoint holds the generators of rank 0
             seed_rank(run.seed + state.step)
@@ -128,40 +138,77 @@ def train(
         checkpoints.save_snapshot(0, recorder.record())
     last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept" if state.step else "no checkpoint yet"
     for epoch in range(state.step // steps_per_epoch, epochs):
+        if stopping.is_over(state.history):
+            break
         model.train()
         for position, indices in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
             if epoch * steps_per_epoch + position < state.step:
                 continue
             for group in groups:
-                group.set_progress(state.step / total)
+                group.set_progress(schedule.progress(state.step))
+            if isinstance(model.kl_weight, Tensor):
+                model.kl_weight.fill_(schedule.kl_weight(state.step, settings.kl_warm_up))
             losses = step_fn(indices.chunk(world_size())[rank()], state.step)  # this process's part of the batch
             state.means.add(losses.terms)
             state.step += 1
+            average.update(state.step)
             finite.add(state.step, losses)
             last_of_epoch = position + 1 == steps_per_epoch
             if state.step % CHECK_EVERY == 0 or last_of_epoch:
                 finite.raise_if_broken(kept)
-                report(state.step, total, epoch + 1, state.epoch_means())
+                report(state.step, schedule.steps, epoch + 1, state.epoch_means())
             if state.step in snapshots_at:
                 checkpoints.save_snapshot(state.step, recorder.record())
             if not last_of_epoch and time.monotonic() - last_save > SAVE_EVERY:
                 finite.raise_if_broken(kept)
                 checkpoints.save(state.state_dict())
                 last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
-        state.end_epoch(epoch + 1, validate(model, validation, batch_size, config), kept)
+        state.end_epoch(epoch + 1, validate(average.shown, validation, batch_size, config, stopping.patience), kept)
+        checkpoints.save_history(state.history)
         for trouble in troubles(state.history) if rank() == 0 and epoch + 1 < epochs else []:
             print(f"{run.key}: {trouble}", flush=True)
         if epoch + 1 < epochs and time.monotonic() - last_save > SAVE_EVERY:
             checkpoints.save(state.state_dict())
             last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept"
-    model.eval()
+    if checkpoints.keeps:
+        checkpoints.save(state.state_dict())
+    model.load_state_dict(average.shown.state_dict())
+    last = stopping.restore(model.eval(), state.history)
+    snapshots_at = [step for step in snapshots_at if step <= last]
     snapshots = [checkpoints.load_snapshot(step) for step in snapshots_at] if checkpoints.writes else []
-    return TrainingResult(state.history, snapshots_at, snapshots, steps_per_epoch)
+    ends = [step for step in schedule.epoch_ends(snapshot_settings.epochs) if step <= last]
+    return TrainingResult(state.history, snapshots_at, snapshots, ends)
+
+
+def check_training(run: Run, model: Model, groups: list[ParamGroup]) -> None:
+    """Refuse settings of a training that its model gives no meaning to, and prepare the warm-up of the KL divergence.
+
+    Raises:
+        AtlasError: naming the setting.
+    """
+    if run.training.patience and len(groups) > 1:
+        raise AtlasError(
+            f"runs.{run.key}.patience: found {run.training.patience}; model '{run.model}' allows null alone: "
+            "adversarial losses do not tell which epoch is the best"
+        )
+    if run.training.kl_warm_up and not model.can("rates"):
+        raise AtlasError(
+            f"runs.{run.key}.kl_warm_up: found {run.training.kl_warm_up}; model '{run.model}' allows 0 alone: "
+            "its loss holds no KL divergence"
+        )
+    if run.training.kl_warm_up:
+        # A tensor, since a CUDA graph reads it where it lies.
+        model.kl_weight = torch.ones((), device=groups[0].params[0].device)
 
 
 @torch.no_grad()
-def validate(model: Model, split: Split, batch_size: int, config: DeviceConfig) -> dict[str, float]:
-    """Validation: the means of the model's terms over a split, without disturbing the random generators."""
+def validate(
+    model: Model, split: Split, batch_size: int, config: DeviceConfig, patience: int | None = None
+) -> dict[str, float]:
+    """Validation: the means of the model's terms over a split, without disturbing the random generators.
+
+    Early stopping needs the loss itself, among the terms.
+    """
     means = RunningMean(config.device)
     batch_size = min(batch_size, len(split))
     with torch.random.fork_rng(devices=[config.device] if config.device.type == "cuda" else []), config.autocast():
@@ -169,7 +216,9 @@ def validate(model: Model, split: Split, batch_size: int, config: DeviceConfig) 
         model.eval()
         for start in range(0, len(split) - batch_size + 1, batch_size):
             batch = slice(start, start + batch_size)
-            means.add(model.losses(to_unit(split.images[batch]), split.labels[batch]).terms)
+            losses = model.losses(to_unit(split.images[batch]), split.labels[batch])
+            loss = {STOPPING_LOSS: torch.stack([*losses.groups.values()]).sum()} if patience else {}
+            means.add({**losses.terms, **loss})
         model.train()
     return means.compute()
 
@@ -180,6 +229,9 @@ class _TrainingState:
 
     model: Model
     groups: list[ParamGroup]
+    schedule: Schedule
+    average: Average
+    stopping: EarlyStopping
     means: RunningMean
     first_loss: Tensor
     step: int = 0
@@ -196,7 +248,15 @@ class _TrainingState:
         self.history.append({**where, "split": "train", **self.epoch_means()})
         check_finite(validation, f"in the validation after step {self.step}", kept)
         self.history.append({**where, "split": "validation", **validation})
+        self.stopping.update(self.history, self.average.shown)
         self.means = RunningMean(self.means.device)
+
+    def continues(self, state: dict[str, Any]) -> bool:
+        """Return whether this training does what a checkpoint's did; if not, say so."""
+        if self.schedule.begins_like(state["ends"], state["step"]):
+            return True
+        print(f"not resumed from step {state['step']}: its `restarts` or `epochs` differ", flush=True)
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -207,6 +267,9 @@ class _TrainingState:
             "optimizers": {group.name: group.optimizer.state_dict() for group in self.groups},
             "means": self.means.state_dict(),
             "first_loss": self.first_loss,
+            "ends": list(self.schedule.ends),
+            "average": self.average.averaged.state_dict() if self.average.averaged else None,
+            "best": self.stopping.weights,
             "generators": [torch.get_rng_state(), *cuda],
         }
 
@@ -219,6 +282,9 @@ class _TrainingState:
             group.optimizer.load_state_dict({**state["optimizers"][group.name], "param_groups": options})
         self.means.load_state_dict(state["means"])
         self.first_loss.copy_(state["first_loss"])
+        if self.average.averaged:
+            self.average.averaged.load_state_dict(state["average"])
+        self.stopping.weights = state["best"]
         host, *cuda = [generator.cpu() for generator in state["generators"]]
         torch.set_rng_state(host)
         if len(cuda) == torch.cuda.device_count():

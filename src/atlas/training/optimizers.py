@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas.core.files import AtlasError
 from atlas.core.model import Model
-from atlas.core.schema import Count, Fraction, Positive, Weight
+from atlas.core.schema import Count, Fraction, Positive, RateSchedule, Weight
 
 Gate = Annotated[list[Weight | None], Field(min_length=2, max_length=2)]
 """Least and greatest loss of the discriminator (nats per image) at which a group is updated; null is no limit."""
@@ -32,6 +32,8 @@ class ParamGroup:
     """Share of the steps in which it is updated."""
     gate: tuple[float | None, float | None] = (None, None)
     """It pauses while the discriminator's loss (nats per image) lies below the first or above the second."""
+    gradient_clip: float | None = None
+    """Norm to which a longer gradient of the group is scaled down (Pascanu et al. 2013)."""
     ddp: Callable[[Tensor], Tensor] | None = None
     """Where several processes train: makes the gradient of a loss the mean over them."""
 
@@ -72,6 +74,8 @@ class ParamGroup:
 
         `skip` stays on the device; nothing waits for it.
         """
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.params, self.gradient_clip)
         if skip is None:
             self.optimizer.step()
             return
@@ -115,7 +119,8 @@ def make_optimizers(
     optimizer: Literal["adam", "rmsprop", "sgd"],
     learning_rate: Positive | dict[str, Positive],
     momentum: Fraction,
-    schedule: Literal["constant", "cosine"],
+    schedule: RateSchedule,
+    gradient_clip: Positive | None = None,
     steps: dict[str, Count] | None = None,
     balance: dict[str, Gate] | None = None,
 ) -> list[ParamGroup]:
@@ -125,6 +130,7 @@ def make_optimizers(
         model: on its device already.
         learning_rate: one, or one for each group.
         momentum: of SGD and RMSprop; Adam's first beta.
+        gradient_clip: see `ParamGroup.gradient_clip`.
         steps: updates of each group, in proportion: the group with most is updated in every step.
         balance: the gate of some groups: see `ParamGroup.gate`.
 
@@ -147,6 +153,7 @@ def make_optimizers(
             schedule,
             frequency=counts[name] / max(counts.values()),
             gate=tuple(gates.get(name, (None, None))),  # type: ignore[arg-type]
+            gradient_clip=gradient_clip,
         )
         for name, params in groups.items()
     ]
