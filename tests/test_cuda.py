@@ -12,14 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import VARIANTS, Build, Noise, optimization
+from tests.conftest import PARAMS, VARIANTS, Build, Noise, optimization
 from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig, device_config
 from atlas.core.latent import decode_uint8, map_axes, map_codes
 from atlas.core.model import Losses
-from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings, SnapshotSettings, TrainBudget
+from atlas.core.schema import (
+    EvaluateBudget,
+    EvaluationSettings,
+    InversionSettings,
+    SnapshotSettings,
+    TrainBudget,
+    TrainingSettings,
+)
 from atlas.core.settings import Run
 from atlas.metrics.classifier import Judge
 from atlas.metrics.evaluate import Evaluation

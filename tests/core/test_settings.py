@@ -53,7 +53,7 @@ def test_the_real_file_passes_at_every_scale(raw: dict[str, Any]) -> None:
             flat = settings.flat(key)
             assert flat.pop("variant")
             assert not any(flat.pop(name) for name in ("frame_steps", "frame_map", "frame_labels")), "not set"
-            assert flat == {"seed": raw["seed"], **raw["models"][entry["model"]], **budget, **entry}
+            assert flat == {"seed": raw["seed"], **raw["training"], **raw["models"][entry["model"]], **budget, **entry}
 
 
 @pytest.mark.parametrize(

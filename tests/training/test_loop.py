@@ -22,6 +22,7 @@ from atlas.training import loop
 from atlas.training.checkpoint import Checkpoints, fingerprint
 from atlas.training.loop import TrainingResult, train, train_step, validate
 from atlas.training.optimizers import ParamGroup, make_optimizers
+from atlas.training.schedule import beginning
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 SNAPSHOTS = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24, frame_bytes=2_000_000)
@@ -105,15 +106,7 @@ def test_a_step_is_every_groups_own_gradient_step(
 # --- a whole training -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Checkpoints lie in a folder of the test's own."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def _run(name: str, **changes: Any) -> Run:
+def make_run(name: str, **changes: Any) -> Run:
     budget: dict[str, Any] = {
         "epochs": 3,
         "batch_size": 10,
@@ -130,14 +123,14 @@ def _run(name: str, **changes: Any) -> Run:
     return Run("a_run", "noise", model, seed, TrainBudget(**budget), settings, {**differences, **changes}, {})
 
 
-def _train(
+def train_small(
     make: Build, noise: Noise, name: str, cpu: DeviceConfig, report: loop.Report = _no_report, **changes: Any
 ) -> tuple[Model, TrainingResult]:
-    run = _run(name, **changes)
+    run = make_run(name, **changes)
     model = make(name, seed=run.seed, latent_dim=3, dropout=0.2)
     groups = make_optimizers(model, **optimization(name, **changes))
     torch.manual_seed(run.seed)
-    checkpoints = Checkpoints(run.key, fingerprint(vars(run), files=[]))
+    checkpoints = Checkpoints(run.key, fingerprint(beginning(run), files=[]))
     return model, train(model, groups, run, SNAPSHOTS, noise(43), noise(15, seed=1), cpu, checkpoints, report)
 
 
@@ -145,7 +138,7 @@ class Stopped(Exception):
     pass
 
 
-def _stop_at(last: int) -> loop.Report:
+def stop_at(last: int) -> loop.Report:
     def report(step: int, *_: object) -> None:
         if step == last:
             raise Stopped
@@ -153,14 +146,7 @@ def _stop_at(last: int) -> loop.Report:
     return report
 
 
-@pytest.fixture
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint and a report after every step."""
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-    monkeypatch.setattr(loop, "CHECK_EVERY", 1)
-
-
-def _bits(model: Model, result: TrainingResult) -> list[Any]:
+def bits(model: Model, result: TrainingResult) -> list[Any]:
     weights = [value.numpy().tobytes() for value in model.state_dict().values()]
     snapshots = [array.tobytes() for snapshot in result.snapshots for array in snapshot]
     return [weights, result.history, result.snapshot_steps, snapshots]
@@ -170,34 +156,34 @@ def _bits(model: Model, result: TrainingResult) -> list[Any]:
 @pytest.mark.parametrize("name", ["vae", "cvae_gan"])
 def test_a_resumed_training_ends_in_the_same_bits(make: Build, noise: Noise, cpu: DeviceConfig, name: str) -> None:
     """Twelve steps, four an epoch: stopped before the first checkpoint, within, at and after the end of an epoch."""
-    whole = _bits(*_train(make, noise, name, cpu, seed=8))
+    whole = bits(*train_small(make, noise, name, cpu, seed=8))
     for stops in [(1,), (3,), (4,), (5,), (12,), (2, 3, 7)]:
         Checkpoints("a_run", "").clear()
         for stop in stops:
             with pytest.raises(Stopped):
-                _train(make, noise, name, cpu, _stop_at(stop), seed=8)
+                train_small(make, noise, name, cpu, stop_at(stop), seed=8)
         steps: list[int] = []
-        resumed = _train(make, noise, name, cpu, lambda step, *_, steps=steps: steps.append(step), seed=8)
+        resumed = train_small(make, noise, name, cpu, lambda step, *_, steps=steps: steps.append(step), seed=8)
         assert steps == list(range(stops[-1], 13)), "it did not go on where the last checkpoint was"
-        assert _bits(*resumed) == whole, stops
+        assert bits(*resumed) == whole, stops
 
 
 @pytest.mark.usefixtures("home")
 def test_how_often_checkpoints_are_made_changes_nothing(
     make: Build, noise: Noise, cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seldom = _train(make, noise, "cvae_gan", cpu)
+    seldom = train_small(make, noise, "cvae_gan", cpu)
     Checkpoints("a_run", "").clear()
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     monkeypatch.setattr(loop, "CHECK_EVERY", 1)
-    assert _bits(*seldom) == _bits(*_train(make, noise, "cvae_gan", cpu))
+    assert bits(*seldom) == bits(*train_small(make, noise, "cvae_gan", cpu))
 
 
 @pytest.mark.usefixtures("home", "eager")
 def test_the_seed_alone_makes_another_training(make: Build, noise: Noise, cpu: DeviceConfig) -> None:
-    first, second = (_train(make, noise, "vae", cpu, seed=seed) for seed in (1, 2))
+    first, second = (train_small(make, noise, "vae", cpu, seed=seed) for seed in (1, 2))
     assert first[1].history != second[1].history
-    assert _bits(*first)[0] != _bits(*second)[0]
+    assert bits(*first)[0] != bits(*second)[0]
 
 
 @pytest.mark.usefixtures("home", "eager")
@@ -206,9 +192,9 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(
     make: Build, noise: Noise, cpu: DeviceConfig, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(Stopped):
-        _train(make, noise, "vae", cpu, _stop_at(6))
+        train_small(make, noise, "vae", cpu, stop_at(6))
     steps: list[int] = []
-    _train(make, noise, "vae", cpu, lambda step, *_: steps.append(step), **changes)
+    train_small(make, noise, "vae", cpu, lambda step, *_: steps.append(step), **changes)
     assert steps[0] == 1
 
 
@@ -217,17 +203,17 @@ def test_a_damaged_checkpoint_begins_the_training_anew(
     make: Build, noise: Noise, cpu: DeviceConfig, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(Stopped):
-        _train(make, noise, "vae", cpu, _stop_at(6))
+        train_small(make, noise, "vae", cpu, stop_at(6))
     (path,) = home.glob(".checkpoints/*/state.pt")
     path.write_bytes(path.read_bytes()[:-1])
     steps: list[int] = []
-    anew = _train(make, noise, "vae", cpu, lambda step, *_: steps.append(step))
+    anew = train_small(make, noise, "vae", cpu, lambda step, *_: steps.append(step))
     assert (
         steps[0] == 1
         and "cannot be resumed from (state.pt is damaged): training begins anew" in capsys.readouterr().out
     )
     Checkpoints("a_run", "").clear()
-    assert _bits(*anew) == _bits(*_train(make, noise, "vae", cpu))
+    assert bits(*anew) == bits(*train_small(make, noise, "vae", cpu))
 
 
 @pytest.mark.usefixtures("home", "eager")
@@ -239,7 +225,7 @@ def test_a_snapshot_that_vanishes_during_the_training_is_one_line(
             path.unlink()
 
     with pytest.raises(AtlasError, match="snapshot_00000003 was changed meanwhile") as error:
-        _train(make, noise, "vae", cpu, remove)
+        train_small(make, noise, "vae", cpu, remove)
     assert "\n" not in str(error.value)
 
 
@@ -255,7 +241,7 @@ def test_the_history_holds_each_epochs_means(
         return losses
 
     monkeypatch.setattr(loop, "train_step", spy)
-    model, result = _train(make, noise, "vae", cpu)
+    model, result = train_small(make, noise, "vae", cpu)
     rows = [(row["epoch"], row["step"], row["split"]) for row in result.history]
     assert rows == [(epoch, 4 * epoch, split) for epoch in (1, 2, 3) for split in ("train", "validation")]
     assert len(steps) == 12 and not model.training
@@ -276,7 +262,7 @@ def test_training_lowers_the_loss(make: Build, noise: Noise, cpu: DeviceConfig) 
     split = Split(image, torch.zeros(40, dtype=torch.long))
     model = make("ae")
     groups = make_optimizers(model, **optimization("ae", learning_rate=0.01))
-    run = _run("ae", epochs=20)
+    run = make_run("ae", epochs=20)
     result = train(model, groups, run, SNAPSHOTS, split, split, cpu, Checkpoints("a_run", "x"), _no_report)
     assert result.history[-1]["reconstruction"] < 0.8 * result.history[1]["reconstruction"]
 
@@ -327,7 +313,7 @@ def _train_toy(
 ) -> None:
     model, split = Toy(breaks_at), noise(100, (1, 8, 8))
     groups = make_optimizers(model, optimizer="sgd", learning_rate=rate, momentum=0.9, schedule="constant")
-    train(model, groups, _run("toy"), SNAPSHOTS, split, split, cpu, checkpoints, _no_report)
+    train(model, groups, make_run("toy"), SNAPSHOTS, split, split, cpu, checkpoints, _no_report)
 
 
 @pytest.mark.usefixtures("home")

@@ -77,7 +77,7 @@ class ClassCodedVAE(Model):
         return self._posterior(images)[0]
 
     def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
-        _, mean, log_variance = self._posterior(self.likelihood.preprocess(images))
+        mean, log_variance = self._posterior(self.likelihood.preprocess(images))
         return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
 
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:

@@ -116,8 +116,8 @@ class VAEGAN(Model):
         return self._posterior(images, labels)[0]
 
     def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
-        mean, log_variance = self._posterior(images, labels)
-        return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        mean, _, log_scale = self._posterior(images, labels)
+        return mean + log_scale.exp() * torch.randn_like(mean)
 
     def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
         return self.decoder(codes, labels).sigmoid()

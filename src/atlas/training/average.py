@@ -8,7 +8,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from atlas.core.model import Model
 
-
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 

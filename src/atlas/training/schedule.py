@@ -12,7 +12,6 @@ from atlas.core.schema import TrainBudget
 from atlas.core.settings import Run
 from atlas.training.snapshots import epoch_ends, snapshot_steps
 
-
 STOPPING_LOSS = "loss"
 """Column of the history whose least value in a validation marks the best epoch."""
 
