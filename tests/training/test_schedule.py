@@ -31,7 +31,8 @@ def test_the_schedule_begins_anew_at_each_restart() -> None:
         *(0.0, 0.5, 0.95, 0.0, 0.9, 0.0, 0.5, 0.98),
     ]
     assert _schedule(epochs=8).progress(40) == 0.5
-    first, whole = _schedule(epochs=2).snapshot_steps(5, 24), schedule.snapshot_steps(5, 24)
+    budget = make_run("vae").train
+    first, whole = _schedule(epochs=2).snapshot_steps(budget, 24), schedule.snapshot_steps(budget, 24)
     assert first == [step for step in whole if step <= 20] and whole == sorted(set(whole)) and whole[-1] == 80
     assert set(schedule.epoch_ends(24)) == {*range(10, 81, 10)} <= set(whole)
 
@@ -111,7 +112,7 @@ def test_the_warm_up_weighs_the_rate_and_nothing_else(make: Build, noise: Noise,
 
 @pytest.mark.usefixtures("home", "eager")
 def test_warm_up_and_clipping_resume_in_the_same_bits(make: Build, noise: Noise, cpu: DeviceConfig) -> None:
-    changes = {"kl_warm_up": 0.8, "gradient_clip": 5.0, "seed": 8}
+    changes: dict[str, Any] = {"kl_warm_up": 0.8, "gradient_clip": 5.0, "seed": 8}
     plain = bits(*train_small(make, noise, "cvae_gan", cpu, seed=8))
     whole = bits(*train_small(make, noise, "cvae_gan", cpu, **changes))
     assert whole[0] != plain[0]
@@ -166,7 +167,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_that_gets_no_better_ends_with_its_best_weights(
     make: Build, noise: Noise, cpu: DeviceConfig, monkeypatch: pytest.MonkeyPatch, ema: float
 ) -> None:
-    changes = {"schedule": "constant", "ema": ema}
+    changes: dict[str, Any] = {"schedule": "constant", "ema": ema}
     stopped, result = train_small(make, noise, "vae", cpu, epochs=7, patience=3, **changes)
     assert [row["epoch"] for row in result.history[1::2]] == [1, 2, 3, 4, 5, 6]
     assert result.snapshot_steps[-1] == 12 and result.epoch_ends == [4, 8, 12] and len(result.snapshots) > 3

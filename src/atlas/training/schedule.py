@@ -71,9 +71,7 @@ class Schedule:
         steps = {
             start + step
             for start, end in self._phases()
-            for step in snapshot_steps(
-                end - start, budget.frames, self.steps_per_epoch, max_epochs, budget.frame_steps
-            )
+            for step in snapshot_steps(end - start, budget.frames, self.steps_per_epoch, max_epochs, budget.frame_steps)
         }
         return sorted(steps)
 
