@@ -1,5 +1,6 @@
 """Outputs of three small runs as the stages write them, for the tests of the gallery, and a reader of its pages."""
 
+import base64
 import csv
 import json
 from html.parser import HTMLParser
@@ -127,7 +128,14 @@ def write_networks(folder: Path, classes: list[str]) -> None:
     folder.mkdir(parents=True)
     about = {"shape": [1, 8, 8], "classes": classes, "conditional": len(classes) > 1, "latent_dim": 2, "side": 3}
     about |= {"center": [0.0, 0.0], "spread": [1.0, 1.0], "order": [1, 0], "reach": 2.0, "images": []}
+    codes = np.arange(0, 240, 4, dtype=np.uint8).reshape(30, 2)
+    labels = np.arange(30, dtype=np.uint8) % len(classes)
+    about["scatter"] = {"low": [-2.0, -3.0], "high": [2.0, 3.0]} | {
+        name: base64.b64encode(values.tobytes()).decode() for name, values in (("codes", codes), ("labels", labels))
+    }
     (folder / "explorer.json").write_text(json.dumps(about))
+    sheet = DIGITS[:50].transpose(1, 0, 2).reshape(8, 400)
+    Image.fromarray(sheet).save(folder.parent / f"{folder.name.split('_')[0]}.webp", lossless=True)
     for name in ("decoder", "encoder") if len(classes) > 1 else ("decoder",):
         (folder / f"{name}.onnx").write_bytes(f"{name} of {folder.name}".encode())
     shades = np.arange(len(classes) * 9, dtype=np.uint8).reshape(-1, 3) * 9

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write, write_json
-from atlas.core.latent import decode_uint8, encode_dataset, map_codes, to_uint8
+from atlas.core.latent import BATCH_SIZE, decode_uint8, encode_dataset, map_codes, to_uint8
 from atlas.core.model import Model
 from atlas.export.onnx import NETWORKS, export_discriminator, export_small
 from atlas.plotting.canvas import grid
@@ -20,7 +20,7 @@ IMAGES_PER_LABEL = 2
 STATISTICS_IMAGES = 2000
 """Test images whose codes give the explorer's range and the order of its dimensions, and are its scatter."""
 SCATTER_DIMENSIONS = 12
-"""Dimensions of these codes that go with the networks: those whose codes vary most."""
+"""Dimensions of these codes that go with the networks: the most informative."""
 THUMBNAIL_SIDE = 32
 """Pixels of these images' longer side, at most."""
 THUMBNAIL_COLUMNS = 50
@@ -39,7 +39,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
     """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
-    there is no prior. `order` lists the dimensions, those first whose codes vary most between test images; `scatter`
+    there is no prior. `order` lists the dimensions, most informative first; `scatter`
     holds the codes of those images in the first of them (`scatter_codes`), or nothing where the model has no encoder.
     """
     size = model.latent_dim
@@ -48,7 +48,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
     images, scatter = [], None
     if model.can("encode"):
         codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
-        order = codes.std(0).argsort(descending=True, stable=True).tolist()
+        order = code_order(model, codes, test)
         if not model.has_prior:
             center, spread = codes.mean(0), codes.std(0)
         scatter = scatter_codes(codes[:, order[:SCATTER_DIMENSIONS]], test.labels[:STATISTICS_IMAGES])
@@ -69,6 +69,19 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
         "images": images,
         "scatter": scatter,
     }
+
+
+def code_order(model: Model, codes: Tensor, test: Split) -> list[int]:
+    """Return the dimensions of the code, most informative first, as the figures do: by rate, else by variance."""
+    values = codes.var(0)
+    if model.can("rates"):
+        # Behind a flow a rate is taken at a draw from the posterior.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            images = test.images[: len(codes)].split(BATCH_SIZE)
+            labels = test.labels[: len(codes)].split(BATCH_SIZE)
+            values = torch.cat([model.rates(to_unit(i), y) for i, y in zip(images, labels, strict=True)]).mean(0)
+    return values.argsort(descending=True, stable=True).tolist()
 
 
 def scatter_codes(codes: Tensor, labels: Tensor) -> dict:
@@ -115,12 +128,12 @@ def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) 
 
 
 def draw_map(model: Model, metadata: dict) -> np.ndarray:
-    """Return the map of the first two dimensions in `order` as uint8 [labels * side * H, side * W, 3].
+    """Return the map of the two dimensions that come first in `order`, ascending, as uint8 [labels * side * H, side * W, 3].
 
     One block for each label. Within it the first dimension rises to the right, the second upwards; all others are at
     the center.
     """
-    axes = metadata["order"][:2]
+    axes = sorted(metadata["order"][:2])
     center, spread = torch.tensor(metadata["center"]), torch.tensor(metadata["spread"])
     steps = torch.linspace(-REACH, REACH, SIDE)
     codes = center.repeat(SIDE * SIDE, 1)

@@ -34,6 +34,8 @@ class Line:
 class Panel:
     """One term of all runs; a tick is its place in units of the SVG, and its text."""
 
+    key: str
+    """The term as the history calls it."""
     term: str
     logarithmic: bool
     x_ticks: list[tuple[float, str]]
@@ -82,6 +84,7 @@ def _panel(term: str, histories: Mapping[str, Curves]) -> Panel:
         return [float(tick) for tick in axis.get_majorticklocs() if start <= tick <= end]
 
     return Panel(
+        key=term,
         term=term.replace("_", " "),
         logarithmic=logarithmic,
         x_ticks=[(place([(tick, low)])[0][0], f"{tick:.6g}") for tick in ticks(axes.xaxis)],

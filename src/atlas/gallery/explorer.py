@@ -10,12 +10,16 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
+from PIL import Image
 from typing_extensions import TypedDict
 
 from atlas.core.files import require
 from atlas.core.schema import read
+
+THUMBNAIL_COLUMNS = 50
+"""Test images in a row of a data set's thumbnails, as stage export writes them."""
 
 
 class Metadata(TypedDict):
@@ -31,6 +35,7 @@ class Metadata(TypedDict):
     side: int
     reach: float
     images: list[dict[str, Any]]
+    scatter: NotRequired[dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,20 @@ def write_explorer(explorer: Explorer, gallery: Path, live: bool) -> None:
         networks = {path.stem: _base64(path.read_bytes()) for path in sorted(explorer.folder.glob("*.onnx"))}
         script = gallery / "networks" / f"{explorer.folder.name}.js"
         _write_script(script, "atlasNetworks", networks | {"images": explorer.images})
+
+
+def write_thumbnails(dataset: str, explorer: Explorer, gallery: Path) -> dict[str, Any] | None:
+    """Copy a data set's small test images into the gallery; return its address and the height and width of an image."""
+    source, scatter = explorer.folder.parent / f"{dataset}.webp", explorer.about.get("scatter")
+    if not scatter or not source.exists():
+        return None
+    target = gallery / "media" / source.name
+    shutil.copyfile(source, target)
+    count = len(base64.b64decode(scatter["labels"]))
+    with Image.open(target) as picture:
+        columns = picture.width // THUMBNAIL_COLUMNS
+        rows = picture.height // -(-count // THUMBNAIL_COLUMNS)
+    return {"address": f"media/{source.name}", "rows": rows, "columns": columns, "across": THUMBNAIL_COLUMNS}
 
 
 def write_runtime(runtime: Mapping[str, bytes], assets: Path) -> None:

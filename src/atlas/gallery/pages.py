@@ -16,10 +16,11 @@ from typing import Any
 import jinja2
 
 from atlas.core.files import atomic_dir
+from atlas.gallery import lessons
 from atlas.gallery.curves import HEIGHT, WIDTH, panels
-from atlas.gallery.explorer import write_explorer, write_runtime
+from atlas.gallery.explorer import write_explorer, write_runtime, write_thumbnails
 from atlas.gallery.media import copy_media
-from atlas.gallery.outputs import MediaItem, RunPage, distinct_titles, series
+from atlas.gallery.outputs import MediaItem, RunPage, distinct_titles, model_name, series
 from atlas.metrics.registry import SUFFIXES, Metric
 
 ROOM = Path(__file__).parent
@@ -68,7 +69,7 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": format_number, "distinct_titles": distinct_titles}
+    environment.filters |= {"number": format_number, "distinct_titles": distinct_titles, "model_name": model_name}
     environment.globals |= {
         "metrics": metrics,
         "cells": {run.key: {metric.name: _cell(run, metric, runs) for metric in metrics} for run in runs},
@@ -90,6 +91,12 @@ def build(
             write_runtime(runtime, tmp / "assets")
         for explorer in explorers:
             write_explorer(explorer, tmp, runtime is not None)
+        thumbnails = {
+            run.dataset: written
+            for run in runs
+            if run.explorer and (written := write_thumbnails(run.dataset, run.explorer, tmp))
+        }
+        planes = lessons.plane_runs(runs)
         index = environment.get_template("index.html.jinja").stream(
             runs=runs,
             datasets=datasets,
@@ -104,6 +111,12 @@ def build(
                 for dataset in datasets
             },
             comparisons=_comparisons(runs),
+            family=lessons.family(runs),
+            spaces=[lessons.space(run) for run in planes],
+            names=lessons.short_names(planes),
+            thumbnails=thumbnails,
+            dataset_of={run.key: run.dataset for run in runs},
+            live=runtime is not None,
         )
         index.dump(str(tmp / "index.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
@@ -117,8 +130,24 @@ def build(
                 panels=panels({run.key: run.history}),
                 explorer=run.explorer,
                 live=runtime is not None,
+                variant=lessons.variant_of(run),
+                failures=lessons.failures(run),
+                claims=[claim for claim in claims if run.key in claim["runs"]],
+                parent=(parent := lessons.parent_of(run, runs)),
+                swipe=_swipe(parent[0], run) if parent else None,
+                groups=lessons.groups(run),
             )
             page.dump(str(tmp / run.page), encoding="utf-8")
+
+
+def _swipe(parent: RunPage, run: RunPage) -> tuple[MediaItem, MediaItem, str] | None:
+    """Return the first figure that both runs have in the same size, and its name."""
+    figures = {item.source.name: item for item in parent.figures}
+    for item in run.figures:
+        other = figures.get(item.source.name)
+        if other and (other.width, other.height) == (item.width, item.height):
+            return other, item, item.source.stem.replace("_", " ")
+    return None
 
 
 def _columns(runs: list[RunPage], registry: Sequence[Metric]) -> list[Metric]:

@@ -106,6 +106,43 @@ for (const name of all(".legend li")) {
   for (const event of ["pointerleave", "focusout"]) name.addEventListener(event, () => emphasize(false));
 }
 
+// Terms of the loss: pointing at one lights its place in the formula, in the scheme and among the curves.
+for (const part of all("[data-term]")) {
+  const light = (on) => { for (const same of all(`[data-term="${part.dataset.term}"]`)) same.classList.toggle("lit", on); };
+  for (const event of ["pointerenter", "focusin"]) part.addEventListener(event, () => light(true));
+  for (const event of ["pointerleave", "focusout"]) part.addEventListener(event, () => light(Boolean(document.querySelector(`button[data-term="${part.dataset.term}"][aria-pressed=true]`))));
+  if (part.matches("button")) {
+    part.addEventListener("click", () => {
+      const on = part.getAttribute("aria-pressed") !== "true";
+      part.setAttribute("aria-pressed", String(on));
+      light(on);
+    });
+  }
+}
+for (const swipe of all(".swipe")) {
+  swipe.querySelector("input").addEventListener("input", ({ target }) => swipe.style.setProperty("--share", `${target.value}%`));
+}
+
+// Lines of the family tree, from each model to what it adds to its parents.
+const family = document.querySelector(".family");
+if (family) {
+  const lines = family.querySelector("svg");
+  const drawLines = () => {
+    const origin = family.getBoundingClientRect(), parts = [];
+    for (const child of all("article", family)) {
+      for (const parent of child.dataset.parents.split(" ").filter(Boolean)) {
+        const from = document.getElementById(`model-${parent}`)?.getBoundingClientRect(), to = child.getBoundingClientRect();
+        if (!from) continue;
+        const [x1, y1, x2, y2] = [from.right - origin.x, from.y - origin.y + Math.min(60, from.height / 2), to.x - origin.x, to.y - origin.y + Math.min(60, to.height / 2)];
+        const bend = Math.min(x2 - x1, 70) / 2;
+        parts.push(`<path d="M${x1} ${y1} C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}"/>`);
+      }
+    }
+    lines.innerHTML = parts.join("");
+  };
+  new ResizeObserver(drawLines).observe(family);
+}
+
 document.getElementById("columns")?.addEventListener("change", ({ target }) => {
   document.querySelector(".results").classList.toggle("all", target.checked);
 });
