@@ -21,7 +21,15 @@ FAMILY: dict[str, dict[str, str]] = {
 }
 """Of each model its parents, and what it adds to them; the first parent is the one that a run is compared with."""
 
-SHORT_NAMES = {"ae": "AE", "vae": "VAE", "cvae": "CVAE", "gan": "GAN", "cgan": "cGAN", "vae_gan": "VAE/GAN", "cvae_gan": "CVAE/GAN"}
+SHORT_NAMES = {
+    "ae": "AE",
+    "vae": "VAE",
+    "cvae": "CVAE",
+    "gan": "GAN",
+    "cgan": "cGAN",
+    "vae_gan": "VAE/GAN",
+    "cvae_gan": "CVAE/GAN",
+}
 
 FAILURES = [
     ("label_accuracy", 0.9, 1.0, "The label is obeyed in {} of the samples."),

@@ -136,6 +136,7 @@ def build(
                 parent=(parent := lessons.parent_of(run, runs)),
                 swipe=_swipe(parent[0], run) if parent else None,
                 groups=lessons.groups(run),
+                small=thumbnails.get(run.dataset),
             )
             page.dump(str(tmp / run.page), encoding="utf-8")
 
