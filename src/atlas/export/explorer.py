@@ -128,7 +128,7 @@ def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) 
 
 
 def draw_map(model: Model, metadata: dict) -> np.ndarray:
-    """Return the map of the two dimensions that come first in `order`, ascending, as uint8 [labels * side * H, side * W, 3].
+    """Return the map of the first two dimensions of `order`, ascending: uint8 [labels * side * H, side * W, 3].
 
     One block for each label. Within it the first dimension rises to the right, the second upwards; all others are at
     the center.

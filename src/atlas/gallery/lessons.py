@@ -80,7 +80,7 @@ def depth(variant: str) -> int:
 
 
 def parent_of(run: RunPage, runs: Iterable[RunPage]) -> tuple[RunPage, str] | None:
-    """Return the run that differs least: of a parent model on the same data, with the same code size if there is one."""
+    """Return a run of a parent model on the same data, with the same code size if there is one, and what is added."""
     for variant, change in FAMILY.get(variant_of(run), {}).items():
         others = [other for other in runs if other.dataset == run.dataset and variant_of(other) == variant]
         size = run.settings.get("latent_dim")
@@ -91,12 +91,31 @@ def parent_of(run: RunPage, runs: Iterable[RunPage]) -> tuple[RunPage, str] | No
 
 
 def plane_runs(runs: Iterable[RunPage]) -> list[RunPage]:
-    """Return the runs whose latent spaces are shown first: codes of two dimensions on the data set with most of them."""
+    """Return the runs whose latent spaces are shown first: two dimensions, on the data set with most such models."""
     planes: dict[str, list[RunPage]] = {}
     for run in runs:
         if run.explorer and run.explorer.about["latent_dim"] == 2 and run.explorer.about.get("scatter"):
             planes.setdefault(run.dataset, []).append(run)
     return max(planes.values(), key=lambda group: len({variant_of(run) for run in group}), default=[])
+
+
+def scenes(planes: Sequence[RunPage], runs: Iterable[RunPage]) -> dict[str, RunPage]:
+    """Return the runs that the lesson shows by their part in it; none where autoencoder or VAE is missing.
+
+    The metric of the last scene is the discriminator of the largest code.
+    """
+    parts = {variant_of(run): run for run in reversed(planes)}
+    if not {"ae", "vae"} <= set(parts):
+        return {}
+    judges = [
+        run
+        for run in runs
+        if run.explorer and run.dataset == planes[0].dataset and variant_of(run) in ("vae_gan", "cvae_gan")
+        if (run.explorer.folder / "discriminator.onnx").exists()
+    ]
+    judge = max(judges, key=lambda run: (variant_of(run) == "cvae_gan", run.settings["latent_dim"]), default=None)
+    chosen = {name: parts[name] for name in ("ae", "vae", "cvae") if name in parts}
+    return chosen | ({"metric": judge} if judge else {})
 
 
 def space(run: RunPage) -> dict[str, Any]:

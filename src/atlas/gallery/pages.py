@@ -1,7 +1,7 @@
 """Pages of the gallery: every run's metrics, figures and animations as HTML that needs no server and no network.
 
-`index.html` compares the runs, `<run>.html` shows one; `media/` and `assets/` hold what they show and share. Addresses
-are relative, so the folder may be moved, mailed or unpacked anywhere.
+`index.html` compares the runs, `learn.html` is a lesson in six scenes, `<run>.html` shows one run; `media/` and
+`assets/` hold what they show and share. Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
 """
 
 import math
@@ -97,6 +97,7 @@ def build(
             if run.explorer and (written := write_thumbnails(run.dataset, run.explorer, tmp))
         }
         planes = lessons.plane_runs(runs)
+        scenes = lessons.scenes(planes, runs) if runtime and planes and thumbnails.get(planes[0].dataset) else {}
         index = environment.get_template("index.html.jinja").stream(
             runs=runs,
             datasets=datasets,
@@ -117,8 +118,16 @@ def build(
             thumbnails=thumbnails,
             dataset_of={run.key: run.dataset for run in runs},
             live=runtime is not None,
+            learn=bool(scenes),
         )
         index.dump(str(tmp / "index.html"), encoding="utf-8")
+        if scenes:
+            learn = environment.get_template("learn.html.jinja").stream(
+                parts=scenes,
+                spaces={name: lessons.space(run) for name, run in scenes.items()},
+                small=thumbnails.get(planes[0].dataset),
+            )
+            learn.dump(str(tmp / "learn.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
             page = template.stream(

@@ -4,7 +4,7 @@
 class Plane {
   // `part` holds a canvas. Options: classes, move(x, y) after a move, over(plane, context) draws above the marks.
   constructor(part, options) {
-    Object.assign(this, { part, canvas: part.querySelector("canvas"), options, place: [0, 0], held: false, hidden: new Set(), points: null, prior: true });
+    Object.assign(this, { part, canvas: part.querySelector("canvas"), options, place: [0, 0], held: false, hidden: new Set(), points: null, prior: true, ring: true });
     this.range = [[-4, 4], [-4, 4]];
     this.names = ["z1", "z2"];
     const short = options.classes.every((name) => [...name].length === 1) && options.classes.length > 1;
@@ -44,6 +44,7 @@ class Plane {
     this.frame(context, color);
     this.marks(context, color);
     this.options.over?.(this, context, color);
+    if (!this.ring) return;
     const [x, y] = [this.x(this.place[0]), this.y(this.place[1])];
     for (const [width, name] of [[5, "--page"], [2, "--ink"]]) {
       context.strokeStyle = color(name);
