@@ -1,7 +1,8 @@
 """Pages of the gallery: every run's metrics, figures and animations as HTML that needs no server and no network.
 
 `index.html` compares the runs, `learn.html` is a lesson in six scenes, `<run>.html` shows one run; `media/` and
-`assets/` hold what they show and share. Addresses are relative, so the folder may be moved, mailed or unpacked anywhere.
+`assets/` hold what they show and share. Addresses are relative, so the folder may be moved, mailed or unpacked
+anywhere.
 """
 
 import math
