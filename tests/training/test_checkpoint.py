@@ -1,5 +1,7 @@
 """Checkpoints: whole or not at all, nothing executed, noticed when damaged, cleared away."""
 
+import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 from atlas.core.files import AtlasError
-from atlas.training.checkpoint import Checkpoints, fingerprint
+from atlas.training.checkpoint import LOCK, Checkpoints, fingerprint
 from atlas.training.snapshots import Snapshot
 
 CPU = torch.device("cpu")
@@ -65,7 +67,12 @@ def test_a_damaged_checkpoint_is_never_resumed_from(
     output = capsys.readouterr().out
     if content is not None or name != "state.pt":
         assert re.fullmatch(r".* cannot be resumed from \(.+\): training begins anew\n", output)
-        assert not list(checkpoints.folder.iterdir())
+        assert _files(checkpoints) == []
+
+
+def _files(checkpoints: Checkpoints) -> list[str]:
+    """Names of what a folder keeps besides its lock."""
+    return sorted(path.name for path in checkpoints.folder.iterdir() if path.name != LOCK)
 
 
 class Bomb:
@@ -82,7 +89,7 @@ def test_a_checkpoint_that_would_run_code_is_not_read(home: Path, capsys: pytest
     checkpoints = Checkpoints("run", "mark")
     checkpoints.save({"step": 1, "weights": Bomb(home / "harm")})
     assert checkpoints.load(CPU, []) is None
-    assert not (home / "harm").exists() and not list(checkpoints.folder.iterdir())
+    assert not (home / "harm").exists() and _files(checkpoints) == []
     assert "training begins anew" in capsys.readouterr().out
 
 
@@ -123,6 +130,31 @@ def test_trainings_of_the_same_run_do_not_disturb_each_other(home: Path, capsys:
     assert state is not None and state["step"] == 1
     first.clear()
     assert not list((home / ".checkpoints").iterdir())
+
+
+def test_a_network_drive_locks_files_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS refuses to lock what is not open for writing, so never a folder; some drives lock nothing at all."""
+
+    def nfs(descriptor: int, operation: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, operation)
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", nfs)
+    first, second = Checkpoints("run", "mark"), Checkpoints("run", "mark")
+    assert first.folder != second.folder
+    first.close()
+    second.close()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    third = Checkpoints("run", "mark")
+    third.save({"step": 1})
+    assert third.load(CPU, []) is not None
+    third.clear()
+    assert not third.folder.exists()
 
 
 def test_a_lock_ends_with_its_process(home: Path) -> None:

@@ -21,7 +21,8 @@ from atlas.training.snapshots import Snapshot
 
 DIGEST = 32
 """Bytes of the SHA-256 before the content of each file kept: a damaged one is noticed, not resumed from."""
-
+LOCK = "lock"
+"""File of a folder that its process holds locked."""
 
 SWEEP_DAYS = 7.0
 """Days after which a checkpoint that no process uses is removed, unless ATLAS_CHECKPOINT_DAYS says otherwise."""
@@ -125,7 +126,8 @@ class Checkpoints:
             print(f"{self.folder} cannot be resumed from ({reason}): training begins anew", flush=True)
             # Not the folder itself, which is locked; of several processes each sees the same damage.
             for file in self.folder.iterdir() if self.writes else ():
-                file.unlink()
+                if file.name != LOCK:
+                    file.unlink()
             return None
 
     def save_snapshot(self, step: int, snapshot: Snapshot) -> None:
@@ -202,24 +204,28 @@ def _snapshot_file(step: int) -> str:
 def _try_lock(folder: Path) -> int | None:
     """Lock a folder, which is made if need be, until the returned descriptor is closed or this process ends.
 
-    None if another process holds it.
+    None if another process holds it. Where the file system has no locks, nothing is locked.
 
     Raises:
         AtlasError: if the folder cannot be made.
     """
+    file = folder / LOCK
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder, os.O_RDONLY)
+            # A file, open for writing: network drives lock no folders.
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise AtlasError(f"{folder} could not be written: {error.strerror or error}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             return None
-        # Between opening and locking, its last owner may have removed the folder that is now locked.
-        if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:
+        except OSError:
+            return descriptor
+        # Between opening and locking, its last owner may have removed the file that is now locked.
+        if file.exists() and file.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
         os.close(descriptor)
 
