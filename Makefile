@@ -46,7 +46,7 @@ $(STAMP): requirements.txt
 	@touch $@
 
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
-	@outdated="$$($(CHECK))" && $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
+	@outdated="$$($(CHECK))" && exec $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
 
 # What scripts/check.py found: data and judges first, then several runs at a time, then what gathers all runs. DVC's
 # lock keeps the runs from disturbing one another.

@@ -26,6 +26,8 @@ def test_the_switches_of_cuda_change_nothing_on_the_cpu(monkeypatch: pytest.Monk
         ("ATLAS_GRAPH", "off", "ATLAS_GRAPH: found 'off'; allowed: 0, 1"),
         ("ATLAS_DETERMINISTIC", "", "ATLAS_DETERMINISTIC: found ''; allowed: 0, 1"),
         ("ATLAS_DEVICE", "gpu", "ATLAS_DEVICE: found 'gpu', which cannot be used here .*; try cpu"),
+        ("ATLAS_DEVICE", "mps", "ATLAS_DEVICE: found 'mps', which cannot be used here .allowed: auto, cpu, cuda"),
+        ("ATLAS_DEVICE", "meta", "ATLAS_DEVICE: found 'meta', which cannot be used here .allowed: auto, cpu, cuda"),
         ("ATLAS_DEVICE", "cuda:99", "ATLAS_DEVICE: found 'cuda:99', which cannot be used here .*; try cpu"),
         ("ATLAS_THREADS", "0", "ATLAS_THREADS: found '0'; allowed: a number of threads, 1 or more"),
         ("ATLAS_THREADS", "two", "ATLAS_THREADS: found 'two'; allowed: a number of threads, 1 or more"),

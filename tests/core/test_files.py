@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 from atlas.core.files import AtlasError, atomic_dir, atomic_write, read_json, require, run_stage, write_json
 from atlas.core.model import Model, find_model, load_model, load_weights, save_model, save_weights
 from atlas.core.settings import keywords
-from atlas.training.checkpoint import Checkpoints
+from atlas.training.checkpoint import LOCK, Checkpoints
 from atlas.training.snapshots import Snapshot
 
 
@@ -73,14 +74,19 @@ def test_a_reader_never_sees_a_file_in_between(tmp_path: Path) -> None:
     assert path.read_text() == '{\n  "a": 2\n}\n'
 
 
-def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(
+    tmp_path: Path, umask: int, request: pytest.FixtureRequest
+) -> None:
+    before = os.umask(umask)
+    request.addfinalizer(partial(os.umask, before))
     path = tmp_path / "models" / "run"
     for content in ("first", "second"):
         with atomic_dir(path) as tmp:
             (tmp / content).write_text(content)
             assert not (path / content).exists()
         assert _names(tmp_path / "models") == ["run", f"run/{content}"]
-    assert path.stat().st_mode & 0o777 == 0o755, "others may read it, as any folder"
+    assert path.stat().st_mode & 0o777 == 0o777 & ~umask, "others may read it, as any folder"
 
 
 @pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
@@ -131,7 +137,7 @@ def test_a_full_disk_is_a_plain_error_and_leaves_nothing(
             write(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != LOCK]
 
 
 def test_damaged_json_names_the_stage_that_writes_it(tmp_path: Path) -> None:

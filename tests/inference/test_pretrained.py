@@ -251,7 +251,12 @@ def repository(keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A clone of a DVC repository that has trained `digits_toy` and pushed it to `store`; the clone has nothing."""
     monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "cache"))
     keep()
-    home, dvc = tmp_path / "home", (sys.executable, "-m", "dvc")
+    return _published(tmp_path)
+
+
+def _published(tmp_path: Path, folder: str = "") -> Path:
+    """As `repository`, with the project in a folder of the repository."""
+    home, dvc = tmp_path / "home" / folder, (sys.executable, "-m", "dvc")
     (home / "outputs/models").mkdir(parents=True)
     (tmp_path / "outputs/models/digits_toy").rename(home / "outputs/models/digits_toy")
     (home / "outputs/models/digits_toy/frames.npz").write_bytes(b"large")
@@ -263,16 +268,16 @@ def repository(keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         "    do: {cmd: 'false', outs: [\"outputs/models/${item}\"]}\n"
     )
     (home / ".gitignore").write_text("/outputs/\n")
-    _run(home, "git", "init", "-q")
-    _run(home, *dvc, "init", "-q")
+    _run(tmp_path / "home", "git", "init", "-q")
+    _run(home, *dvc, "init", "-q", *(["--subdir"] if folder else []))
     _run(home, *dvc, "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     _run(home, *dvc, "commit", "-q", "-f", "train@digits_toy")
     _run(home, *dvc, "push", "-q", "train@digits_toy")
     _run(home, "git", "add", "-A")
     _run(home, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "a run")
     clone = tmp_path / "clone"
-    _run(tmp_path, "git", "clone", "-q", str(home), str(clone))
-    return clone
+    _run(tmp_path, "git", "clone", "-q", str(tmp_path / "home"), str(clone))
+    return clone / folder
 
 
 def test_a_run_is_fetched_from_a_dvc_remote(
@@ -300,6 +305,32 @@ def test_a_run_is_fetched_from_a_dvc_remote(
     assert "\n" not in str(refusal.value) and not list((tmp_path / "another").rglob("digits_toy"))
     with pytest.raises(AtlasError, match="cannot be read as a DVC repository"):
         atlas.load("digits_toy", f"file://{tmp_path / 'nowhere'}")
+
+
+def test_a_run_is_fetched_from_a_folder_of_a_larger_repository(
+    keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "cache"))
+    keep()
+    clone = _published(tmp_path, "team/atlas")
+    assert atlas.load("digits_toy", clone).run == "digits_toy"
+    (tmp_path / "cache").rename(tmp_path / "another")
+    address = f"file://{tmp_path / 'home'}"
+    assert atlas.load("digits_toy", f"{address}#team/atlas").run == "digits_toy"
+    with pytest.raises(AtlasError, match=r"'digits_later' is not trained yet in file:.*#team/atlas"):
+        atlas.load("digits_later", f"{address}#team/atlas")
+    for source in (address, tmp_path / "clone", f"{address}#team"):
+        with pytest.raises(AtlasError, match=r"a folder of a larger repository, name that folder"):
+            atlas.load("digits_toy", source)
+
+
+def test_without_a_home_the_cache_must_be_named(keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep()
+    clone = _published(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(AtlasError, match=r"no folder to keep .* in .*; name one in ATLAS_CACHE"):
+        atlas.load("digits_toy", clone)
 
 
 @pytest.mark.slow

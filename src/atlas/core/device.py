@@ -46,7 +46,7 @@ class DeviceConfig:
 def device_config() -> DeviceConfig:
     """Read ATLAS_DEVICE (auto, cpu, cuda, cuda:1, ...), ATLAS_THREADS (a number) and ATLAS_PRECISION.
 
-    `auto` takes the GPU where there is one, and bfloat16 where the hardware computes in it. On CUDA also
+    `auto` takes the CUDA GPU where there is one, and bfloat16 where the hardware computes in it. On CUDA also
     ATLAS_DETERMINISTIC and ATLAS_GRAPH: 0 gives up determinism, or graphs, for whatever is faster. Where torchrun has
     started several processes, each takes a GPU of its own, and goes without graphs.
 
@@ -65,6 +65,9 @@ def device_config() -> DeviceConfig:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         device = torch.device(wanted)
+        if device.type not in ("cpu", "cuda"):
+            # Apple's GPU (mps), for one: losses are summed and metrics computed in float64, which it does not have.
+            raise RuntimeError("allowed: auto, cpu, cuda, cuda:1, ...")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

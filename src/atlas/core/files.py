@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -85,9 +84,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         for left in path.parent.glob(f".{path.name}.part*"):
             # Of a run that was killed: only one stage at a time writes this folder.
             shutil.rmtree(left, ignore_errors=True)
-        tmp = Path(tempfile.mkdtemp(prefix=f".{path.name}.part", dir=path.parent))
+        # Not by tempfile, whose folders are closed to others whatever the umask.
+        tmp = path.with_name(f".{path.name}.part{os.getpid()}")
+        tmp.mkdir()
         yield tmp
-        tmp.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
         tmp.replace(path)

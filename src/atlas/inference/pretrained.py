@@ -171,7 +171,10 @@ def load(run: str, source: str | os.PathLike[str] = ".", device: str = "cpu") ->
         folder = repository.fetch(f"{MODELS}/{run}", ("model.json", "weights.safetensors"))
     if folder is None:
         if not (runs := repository.runs()):
-            raise AtlasError(f"source: no {MODELS} and no params.yaml found in {repository}; allowed: a checkout")
+            raise AtlasError(
+                f"source: no {MODELS} and no params.yaml found in {repository}; allowed: a checkout. Where it is "
+                "a folder of a larger repository, name that folder (https://...#FOLDER)"
+            )
         require_known("run", run, runs)
         raise AtlasError(f"run '{run}' is not trained yet in {repository}; run `make repro RUNS={run}` there first")
     try:

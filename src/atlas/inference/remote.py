@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
 
 ADDRESS = re.compile(r"[\w+.-]+://|[\w.-]+@[\w.-]+:")
-"""How a Git address begins: https://host/path, ssh://..., file://..., user@host:path."""
+"""How a Git address begins: https://host/path, ssh://..., file://..., user@host:path; it may end in #FOLDER."""
 MODELS = "outputs/models"
 
 
 class Repository:
     """A checkout's folder, or the Git address (a bare repository's folder too) of a repository that uses DVC.
+
+    Where the project is a folder of a larger repository, the address ends in # and that folder.
 
     Raises:
         AtlasError: if it is a folder that does not exist.
@@ -31,6 +33,8 @@ class Repository:
     def __init__(self, source: str | os.PathLike[str]) -> None:
         self.source = os.fspath(source)
         self.folder = None if ADDRESS.match(self.source) else Path(self.source).expanduser()
+        self.address, _, folder = self.source.partition("#")
+        self.root = f"{folder.strip('/')}/" if folder and not self.folder else ""
         if self.folder and not self.folder.is_dir():
             raise AtlasError(
                 f"source: found '{self.source}', which is no folder; allowed: a checkout's folder, or the Git address "
@@ -56,13 +60,17 @@ class Repository:
         if md5 is None:
             return None
         caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-        cache = Path(os.environ.get("ATLAS_CACHE") or caches / "latent-atlas").expanduser()
+        try:
+            cache = Path(os.environ.get("ATLAS_CACHE") or caches / "latent-atlas").expanduser()
+            cache.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError) as error:
+            raise AtlasError(f"no folder to keep {path} in ({error}); name one in ATLAS_CACHE") from None
         folder = cache / md5.removesuffix(".dir") / Path(path).name
         if not folder.is_dir():
             with atomic_dir(folder) as tmp:
                 try:
                     for name in names:
-                        self._files.get_file(f"{path}/{name}", str(tmp / name))
+                        self._files.get_file(f"{self.root}{path}/{name}", str(tmp / name))
                 except Exception as error:
                     raise AtlasError(
                         f"{path} could not be fetched from the DVC remote of {self} ({_reason(error)}): is a remote "
@@ -89,7 +97,7 @@ class Repository:
         if self.folder and not ((self.folder / ".dvc").is_dir() or (self.folder / "HEAD").is_file()):
             return None
         try:
-            return getattr(self._files, method)(path)
+            return getattr(self._files, method)(self.root + path)
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -107,7 +115,8 @@ class Repository:
 
         # DVC clones addresses into temporary folders, and leaves them behind.
         atexit.register(clean_repos)
-        return DVCFileSystem(str(self))
+        # Of a folder in a larger repository, DVC sees the outputs only if it looks for such folders.
+        return DVCFileSystem(str(self) if self.folder else self.address, subrepos=bool(self.root))
 
 
 def _reason(error: BaseException) -> str:
