@@ -1,6 +1,7 @@
 """params.yaml: the real one passes, and every way of breaking it is answered with the key and what to do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,15 +76,19 @@ def test_a_variant_is_what_people_call_the_model(run: str, name: str) -> None:
 
 def test_the_original_recipe_that_params_yaml_offers_passes() -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    offer = text[text.index("  # The original tutorials' own recipe") :].split("\n\n")[0]
-    lines = [line for line in offer.splitlines() if line.startswith("  # ")]
-    runs = "\n".join(f"  {line[4:]}" for line in lines[1:])
-    settings = check(YAML(typ="safe", pure=True).load(text.replace("\n".join(lines), runs)))
+    offer = re.findall(r"(?m)^  # (mnist_\w+_original:|  .*)$", text)
+    runs = "".join(f"  {line}\n" for line in offer)
+    settings = check(YAML(typ="safe", pure=True).load(re.sub(r"(?m)^runs:\n", f"runs:\n{runs}", text)))
     for key in ("mnist_cvae_8_original", "mnist_cvae_gan_8_original"):
         run = settings.run(key)
         arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
         assert arguments["network"] == "original" and build(run.model, (1, 28, 28), 10, arguments).conditional
     assert optimization["steps"] == {"encoder": 3, "decoder": 3, "discriminator": 1}
+    # The tutorial's L_gan is 1/4, 1/4 and 2/4 of its parts; ours is halved twice where its weights are 1.
+    weights = arguments["gan_weights"]
+    assert [weights["real"] / 2, weights["reconstruction"] / 4, weights["prior"] / 4] == [0.25, 0.25, 0.5]
+    # 48,000 steps of the discriminator.
+    assert 48_000 <= run.train.epochs * (55_000 // 64) / 3 < 48_200
 
 
 def test_a_run_overrides_its_budget_its_seed_and_part_of_a_mapping(raw: dict[str, Any]) -> None:
