@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig
-from atlas.core.files import AtlasError
 from atlas.core.history import DOMINANCE, DOMINANCE_LOSS, EXPLOSION, EXPLOSION_FACTOR, Row, troubles
 from atlas.core.model import Losses, Model
 from atlas.core.schema import SnapshotSettings
@@ -20,9 +18,10 @@ from atlas.training.checkpoint import Checkpoints
 from atlas.training.cuda_graph import make_step_fn
 from atlas.training.distributed import all_reduce_mean, rank, seed_rank, world_size
 from atlas.training.optimizers import ParamGroup
-from atlas.training.schedule import STOPPING_LOSS, EarlyStopping, Schedule
+from atlas.training.schedule import STOPPING_LOSS, EarlyStopping, Schedule, prepare
 from atlas.training.snapshots import Snapshot, SnapshotRecorder
-from atlas.training.terms import FiniteCheck, RunningMean, check_finite
+from atlas.training.state import TrainingState
+from atlas.training.terms import FiniteCheck, RunningMean
 
 CHECK_EVERY = 50
 """Steps between two looks at the running losses: each waits for the device."""
@@ -110,7 +109,7 @@ def train(
         AtlasError: if a loss is no longer finite, or a setting does not fit the model.
     """
     settings = run.training
-    check_training(run, model, groups)
+    prepare(model, run)
 
     def act(images: Tensor, labels: Tensor, step: int) -> Losses:
         losses = train_step(model, groups, images, labels, step, config)
@@ -128,7 +127,7 @@ def train(
     )
     snapshots_at = schedule.snapshot_steps(budget, snapshot_settings.epochs)
     first_loss = torch.zeros((), device=config.device)
-    state = _TrainingState(model, groups, schedule, average, stopping, RunningMean(config.device), first_loss)
+    state = TrainingState(model, groups, schedule, average, stopping, RunningMean(config.device), first_loss)
     finite = FiniteCheck()
     if (saved := checkpoints.load(config.device, snapshots_at)) and state.continues(saved):
         state.load_state_dict(saved)
@@ -180,27 +179,6 @@ def train(
     return TrainingResult(state.history, snapshots_at, snapshots, ends)
 
 
-def check_training(run: Run, model: Model, groups: list[ParamGroup]) -> None:
-    """Refuse settings of a training that its model gives no meaning to, and prepare the warm-up of the KL divergence.
-
-    Raises:
-        AtlasError: naming the setting.
-    """
-    if run.training.patience and len(groups) > 1:
-        raise AtlasError(
-            f"runs.{run.key}.patience: found {run.training.patience}; model '{run.model}' allows null alone: "
-            "adversarial losses do not tell which epoch is the best"
-        )
-    if run.training.kl_warm_up and not model.can("rates"):
-        raise AtlasError(
-            f"runs.{run.key}.kl_warm_up: found {run.training.kl_warm_up}; model '{run.model}' allows 0 alone: "
-            "its loss holds no KL divergence"
-        )
-    if run.training.kl_warm_up:
-        # A tensor, since a CUDA graph reads it where it lies.
-        model.kl_weight = torch.ones((), device=groups[0].params[0].device)
-
-
 @torch.no_grad()
 def validate(
     model: Model, split: Split, batch_size: int, config: DeviceConfig, patience: int | None = None
@@ -221,71 +199,3 @@ def validate(
             means.add({**losses.terms, **loss})
         model.train()
     return means.compute()
-
-
-@dataclass
-class _TrainingState:
-    """All that a checkpoint holds."""
-
-    model: Model
-    groups: list[ParamGroup]
-    schedule: Schedule
-    average: Average
-    stopping: EarlyStopping
-    means: RunningMean
-    first_loss: Tensor
-    step: int = 0
-    history: list[Row] = field(default_factory=list)
-
-    def epoch_means(self) -> dict[str, float]:
-        """Return the epoch's means so far; of an explosion only if there is one."""
-        means = self.means.compute()
-        return {name: value for name, value in means.items() if value or name != EXPLOSION}
-
-    def end_epoch(self, epoch: int, validation: dict[str, float], kept: str) -> None:
-        """Add the epoch's means to the history; of the validation, whose terms show the last step's effect first."""
-        where = {"epoch": epoch, "step": self.step}
-        self.history.append({**where, "split": "train", **self.epoch_means()})
-        check_finite(validation, f"in the validation after step {self.step}", kept)
-        self.history.append({**where, "split": "validation", **validation})
-        self.stopping.update(self.history, self.average.shown)
-        self.means = RunningMean(self.means.device)
-
-    def continues(self, state: dict[str, Any]) -> bool:
-        """Return whether this training does what a checkpoint's did; if not, say so."""
-        if self.schedule.begins_like(state["ends"], state["step"]):
-            return True
-        print(f"not resumed from step {state['step']}: its `restarts` or `epochs` differ", flush=True)
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {
-            "step": self.step,
-            "history": self.history,
-            "model": self.model.state_dict(),
-            "optimizers": {group.name: group.optimizer.state_dict() for group in self.groups},
-            "means": self.means.state_dict(),
-            "first_loss": self.first_loss,
-            "ends": list(self.schedule.ends),
-            "average": self.average.averaged.state_dict() if self.average.averaged else None,
-            "best": self.stopping.weights,
-            "generators": [torch.get_rng_state(), *cuda],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.history = state["step"], state["history"]
-        self.model.load_state_dict(state["model"])
-        for group in self.groups:
-            # Its options are those of this device, its learning rate is set before every step.
-            options = group.optimizer.state_dict()["param_groups"]
-            group.optimizer.load_state_dict({**state["optimizers"][group.name], "param_groups": options})
-        self.means.load_state_dict(state["means"])
-        self.first_loss.copy_(state["first_loss"])
-        if self.average.averaged:
-            self.average.averaged.load_state_dict(state["average"])
-        self.stopping.weights = state["best"]
-        host, *cuda = [generator.cpu() for generator in state["generators"]]
-        torch.set_rng_state(host)
-        if len(cuda) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(cuda)

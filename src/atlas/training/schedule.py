@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import nn
 
 from atlas.core.files import AtlasError
+from atlas.core.model import Model
 from atlas.core.schema import TrainBudget
 from atlas.core.settings import Run
 from atlas.training.snapshots import epoch_ends, snapshot_steps
@@ -24,6 +26,27 @@ def beginning(run: Run) -> dict[str, Any]:
         run.training.model_copy(update={"restarts": None}),
     )
     return {**vars(run), "train": train, "training": training}
+
+
+def prepare(model: Model, run: Run) -> None:
+    """Prepare a model for its training, and refuse settings that mean nothing to it.
+
+    Raises:
+        AtlasError: naming the setting.
+    """
+    if run.training.patience and len(model.param_groups()) > 1:
+        raise AtlasError(
+            f"runs.{run.key}.patience: found {run.training.patience}; model '{run.model}' allows null alone: "
+            "adversarial losses do not tell which epoch is the best"
+        )
+    if run.training.kl_warm_up and not model.can("rates"):
+        raise AtlasError(
+            f"runs.{run.key}.kl_warm_up: found {run.training.kl_warm_up}; model '{run.model}' allows 0 alone: "
+            "its loss holds no KL divergence"
+        )
+    if run.training.kl_warm_up:
+        # A tensor, since a CUDA graph reads it where it lies.
+        model.kl_weight = torch.ones((), device=next(model.parameters()).device)
 
 
 @dataclass(frozen=True)
