@@ -100,6 +100,19 @@ def test_a_run_overrides_its_budget_its_seed_and_part_of_a_mapping(raw: dict[str
     assert settings.run("mnist_cvae_gan_8").settings["steps"] == raw["models"]["vae_gan"]["steps"]
 
 
+def test_a_model_overrides_how_all_are_trained_and_a_run_its_model(raw: dict[str, Any]) -> None:
+    raw["training"]["gradient_clip"] = 7
+    raw["models"]["vae"] |= {"ema": 0.9, "patience": 3}
+    raw["runs"]["mnist_vae_2"] |= {"ema": 0.5}
+    settings = _check_all(raw)
+    values = [
+        (run.training.gradient_clip, run.training.ema, run.training.patience)
+        for run in map(settings.run, ("mnist_ae_2", "mnist_vae_10", "mnist_vae_2"))
+    ]
+    assert values == [(7.0, 0.0, None), (7.0, 0.9, 3), (7.0, 0.5, 3)]
+    assert settings.flat("mnist_vae_2")["ema"] == 0.5 and "ema" not in settings.run("mnist_vae_2").settings
+
+
 def test_whole_numbers_are_fractions_too(raw: dict[str, Any]) -> None:
     """`gamma: 1` and `gamma: 1.0` mean the same."""
     run = check(_broken(raw, f"{GAN}.gamma", 1)).run("mnist_cvae_gan_2")
@@ -142,6 +155,12 @@ NOT_COUNTS = [
         ("shown_labels.mnist", "1", "shown_labels.mnist: found '1'; allowed: a list"),
         (f"{VAE}.frame_steps", [[3]], f"{VAE}.frame_steps: found [[3]]; allowed: a list"),
         ("animation.fbs", 1, "animation.fbs: unknown key, did you mean 'fps'?"),
+        ("training.ema", 1, "training.ema: found 1; allowed: a number from 0 and below 1"),
+        ("training.shedule", "cosine", "training.shedule: unknown key, did you mean 'schedule'?"),
+        ("models.vae.ema", 2, "models.vae.ema: found 2; allowed: a number from 0 and below 1"),
+        (f"{VAE}.restarts", [0], f"{VAE}.restarts: found [0]; allowed: a list, each a whole number from 1"),
+        (f"{VAE}.patience", 0.5, f"{VAE}.patience: found 0.5; allowed: a whole number from 1 up to 1000000 or null"),
+        (f"{GAN}.gan_weights", {"reel": 1}, f"{GAN}.gan_weights.reel: unknown key, did you mean 'real'?"),
         ("models.vae.foo", 3, "models.vae.foo: unknown key; allowed: balance, beta, conditional,"),
         ("models.vae.flow_step", 3, "models.vae.flow_step: unknown key, did you mean 'flow_steps'?; allowed: "),
         # A setting of another model.

@@ -286,6 +286,8 @@ def _allowed(node: Mapping[str, Any]) -> str:
         return " or ".join(_allowed(branch) for branch in node["anyOf"])
     if "enum" in node:
         return ", ".join(node["enum"])
+    if node.get("type") == "array" and "type" in node["items"]:
+        return f"a list, each {_allowed(node['items'])}"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list"}
     kind = node.get("type", "object")
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "and below"}

@@ -84,7 +84,8 @@ class Run:
         names = {name for function in callables for name in keywords(function)}
         for name in self.defaults:
             if name not in names:
-                raise unknown_key(f"models.{self.model}", name, sorted(names - SHARED))
+                allowed = names - set(TrainBudget.model_fields) | set(TrainingSettings.model_fields)
+                raise unknown_key(f"models.{self.model}", name, sorted(allowed))
         checked = []
         for function in callables:
             wanted = keywords(function)
@@ -195,8 +196,6 @@ def _read(path: Path) -> Any:
         raise AtlasError(f"{path} cannot be read: {error.strerror}") from None
 
 
-SHARED = {*TrainBudget.model_fields, *TrainingSettings.model_fields}
-"""Keys of a run that are no settings of its model."""
 SECTIONS: dict[str, type[Strict]] = {
     "snapshots": SnapshotSettings,
     "judge": JudgeSettings,

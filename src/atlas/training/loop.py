@@ -138,6 +138,7 @@ def train(
     last_save, kept = time.monotonic(), f"checkpoint of step {state.step} kept" if state.step else "no checkpoint yet"
     for epoch in range(state.step // steps_per_epoch, epochs):
         if stopping.is_over(state.history):
+            print(f"{run.key}: ends after epoch {epoch}, since {stopping.patience} brought nothing better", flush=True)
             break
         model.train()
         for position, indices in enumerate(epoch_batches(len(training), batch_size, run.seed, epoch)):
