@@ -18,10 +18,11 @@ def animate_run(key: str) -> None:
     settings.run(key)
     source = Path("outputs/models") / key
     frames, losses = load_frames(source / "frames.npz"), load_losses(source / "history.csv")
-    classes = read_json(source / "model.json", f"train@{key}")["classes"]
+    about = read_json(source / "model.json", f"train@{key}")
+    classes, shown = about["classes"], settings.labels(about["dataset"], about["classes"])
     target = Path("outputs/animations") / key
     with atomic_dir(target) as folder, tqdm(unit=" animations", leave=False, disable=None) as bar:
-        captions = animate(frames, folder, key, classes, losses, settings.animation.fps, lambda _: bar.update())
+        captions = animate(frames, folder, key, classes, losses, settings.animation.fps, lambda _: bar.update(), shown)
     print(f"{key}: {len(captions)} animation(s) of {len(frames.steps)} frames in {target}")
 
 

@@ -23,9 +23,10 @@ def sample_run(key: str) -> None:
     source = require(Path("outputs/models") / run.key, f"train@{run.key}")
     model, classes = load_model(source, config.device)
     test = Dataset.open(Path("data") / run.dataset).split("test", config.device)
+    shown = settings.labels(run.dataset, classes)
     target = Path("outputs/samples") / run.key
     with atomic_dir(target) as folder:
-        figures = RunFigures(run.key, model, classes, test, settings.sample, settings.inversion, folder)
+        figures = RunFigures(run.key, model, classes, test, settings.sample, settings.inversion, folder, shown)
         draw(figures, source)
         figures.write_captions()
     print(f"{run.key}: {len(figures.captions)} figures in {target}")

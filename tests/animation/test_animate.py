@@ -40,7 +40,7 @@ def test_a_frame_shows_every_image_enlarged(channels: int, label: int | None) ->
 def test_a_conditional_model_gets_all_labels_each_and_the_codes(tmp_path: Path) -> None:
     frames = digit_frames(frames=3, labels=2)
     finished: list[str] = []
-    captions = animate(frames, tmp_path, "digits_cvae_2", CLASSES, LOSSES, progress=finished.append)
+    captions = animate(frames, tmp_path, "digits_cvae_2", list("012"), LOSSES, progress=finished.append)
     names = ["all", "label_0", "label_1", "scatter"]
     assert finished == names
     assert [caption["file"] for caption in captions] == [f"{name}.mp4" for name in names]
@@ -50,7 +50,7 @@ def test_a_conditional_model_gets_all_labels_each_and_the_codes(tmp_path: Path) 
     assert captions[2]["title"] == "digits_cvae_2, label 1" and "step 0 to 60" in captions[2]["alt"]
     again = tmp_path / "again"
     again.mkdir()
-    animate(frames, again, "digits_cvae_2", CLASSES, LOSSES)
+    animate(frames, again, "digits_cvae_2", list("012"), LOSSES)
     for name in files:
         assert (tmp_path / name).read_bytes() == (again / name).read_bytes(), name
     assert [bool(caption.get("blocks")) for caption in captions] == [True, False, False, False]
@@ -60,6 +60,23 @@ def test_a_conditional_model_gets_all_labels_each_and_the_codes(tmp_path: Path) 
         scale = width // (3 * 9 - 1)
         assert (block[::scale, ::scale, 0][:8, :8] == frames.images[2, label, 0, 0, 0]).all()
         assert (page[top - 1, left : left + width] > 250).all(), "the block begins earlier"
+
+
+def test_of_many_labels_the_films_say_which_they_show(tmp_path: Path) -> None:
+    classes = [str(label) for label in range(26)]
+    frames = replace(digit_frames(frames=2, labels=2), labels=["3", "17"])
+    captions = animate(frames, tmp_path, "letters", classes, LOSSES, shown=[3, 17])
+    assert [caption["file"] for caption in captions] == ["all.mp4", "label_3.mp4", "label_17.mp4", "scatter.mp4"]
+    assert captions[0]["title"] == "letters, 2 of 26 labels" and captions[2]["title"] == "letters, label 17"
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (48, 96), (128, 16)])
+def test_large_images_make_no_larger_films(height: int, width: int) -> None:
+    frames = digit_frames(frames=2, labels=10, channels=3)
+    frames = replace(frames, images=np.zeros((2, 10, 7, 7, 3, height, width), np.uint8), labels=list("0123456789"))
+    for label in (None, 2):
+        page = ImageAnimation(frames, "photos_cvae", label, losses=None)[0]
+        assert max(page.shape) <= (1400 if label is None else 720)
 
 
 def test_an_unconditional_model_without_codes_has_one_animation(tmp_path: Path) -> None:
@@ -79,7 +96,7 @@ def test_the_stage_writes_the_folder_or_says_what_is_missing(tmp_path: Path, mon
         stage.animate_run("digits_cvae_3")
     model = Path("outputs/models/digits_cvae_2")
     write_frames(model / "frames.npz", labels=np.array([""]), images=np.zeros((5, 1, 3, 3, 1, 4, 4), np.uint8))
-    (model / "model.json").write_text(json.dumps({"classes": [str(label) for label in range(10)]}))
+    (model / "model.json").write_text(json.dumps({"dataset": "digits", "classes": list("0123456789")}))
     (model / "history.csv").write_text("epoch,step,split,rate\n1,60,train,3.5\n2,120,train,\n")
     stage.animate_run("digits_cvae_2")
     assert len(list(Path("outputs/animations/digits_cvae_2").iterdir())) == 2 * 2 + 1

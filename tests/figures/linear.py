@@ -1,5 +1,6 @@
 """Models whose codes are pixels, and the figures of a run of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from atlas.figures.context import RunFigures
 
 CLASSES = [str(label) for label in range(10)]
 SETTINGS = SampleSettings(
-    reconstructions=3, per_label=2, map_steps=2, map_quantile=0.05, scatter=20, transfers=2, traversals=2,
-    traversal_steps=3, interpolations=2, interpolation_steps=3,
+    reconstructions=3, per_label=2, map_steps=2, map_quantile=0.05, scatter=20, scatter_limit=5.0, transfers=2,
+    traversals=2, traversal_steps=3, interpolations=2, interpolation_steps=3,
 )  # fmt: skip
 INVERSION = InversionSettings(steps=2, prior_weight=0.01)
 
@@ -49,5 +50,9 @@ class WithoutPrior(Linear):
     rates = Model.rates
 
 
-def run_figures(model: Model, test: Split, folder: Path, **changes: int) -> RunFigures:
-    return RunFigures("toy", model.eval(), CLASSES, test, SETTINGS.model_copy(update=changes), INVERSION, folder)
+def run_figures(
+    model: Model, test: Split, folder: Path, classes: Sequence[str] = CLASSES, shown: Sequence[int] | None = None,
+    **changes: int,
+) -> RunFigures:  # fmt: skip
+    settings = SETTINGS.model_copy(update=changes)
+    return RunFigures("toy", model.eval(), list(classes), test, settings, INVERSION, folder, shown)

@@ -9,11 +9,22 @@ from PIL import Image
 from atlas.animation.latent_scatter import LatentScatter
 from atlas.animation.layout import Animation
 from atlas.animation.video import write_gif, write_mp4
-from atlas.plotting.canvas import Array, Caption, GridLayout, best_scale, draw, grid, thinned, write_captions
+from atlas.plotting.canvas import (
+    Array,
+    Caption,
+    GridLayout,
+    best_scale,
+    display_names,
+    draw,
+    grid,
+    thinned,
+    write_captions,
+)
 from atlas.plotting.charts import Curves
 from atlas.plotting.frames import Frames
 
 CAPTION_SIZE = 18  # of the labels' names
+MIN_CELLS = 2  # of large images, to a side of a block
 BLOCK_CELLS = 9  # cells to a side of each label's block in the animation of all labels
 GIF_BLOCK_CELLS = 4  # the same in its GIF, of which hardly a frame would be left otherwise
 
@@ -26,24 +37,26 @@ def animate(
     losses: Curves,
     fps: int = 10,
     progress: Callable[[str], object] | None = None,
+    shown: Sequence[int] | None = None,
 ) -> list[Caption]:
     """Write the animations of a training, each as MP4 and GIF, and captions.json; call `progress` with each one's name.
 
-    all.mp4 shows every label in a block, beside the losses; its caption tells in "blocks" where each label's block
-    lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show one each. For
-    one that encodes, scatter.mp4 shows the codes of validation images.
+    all.mp4 shows every label of the snapshots in a block, beside the losses; its caption tells in "blocks" where each
+    label's block lies: [left, top, width, height] in pixels. For a conditional model label_0.mp4, label_1.mp4, ... show
+    one each. For one that encodes, scatter.mp4 shows the codes of validation images, `shown` labels (all) in color.
 
     Raises:
         AtlasError: if an animation cannot be encoded.
     """
-    conditional = len(frames.labels) > 1
-    all_labels = ImageAnimation(frames, run, None, losses=losses)
-    small = ImageAnimation(frames, run, None, GIF_BLOCK_CELLS, 600, losses) if conditional else all_labels
+    conditional = frames.labels != [""]
+    count = len(classes)
+    all_labels = ImageAnimation(frames, run, None, losses=losses, count=count)
+    small = ImageAnimation(frames, run, None, GIF_BLOCK_CELLS, 600, losses, count) if conditional else all_labels
     animations: dict[str, tuple[Animation, Animation]] = {"all": (all_labels, small)}
-    for label in range(len(frames.labels)) if conditional else ():
-        animations[f"label_{label}"] = (ImageAnimation(frames, run, label),) * 2
+    for place, name in enumerate(frames.labels) if conditional else ():
+        animations[f"label_{classes.index(name)}"] = (ImageAnimation(frames, run, place),) * 2
     if frames.codes.shape[1]:
-        animations["scatter"] = (LatentScatter(frames, classes, run, losses),) * 2
+        animations["scatter"] = (LatentScatter(frames, classes, run, losses, shown),) * 2
     captions = []
     for name, (animation, gif) in animations.items():
         write_mp4(folder / f"{name}.mp4", animation, fps)
@@ -61,7 +74,8 @@ def animate(
 class ImageAnimation(Animation):
     """What the model draws of the same codes, frame by frame; `label` None shows all labels.
 
-    The animation of all labels is about `width` pixels wide and shows at most `max_cells` cells to a side of each.
+    The animation of all labels is about `width` pixels wide and shows at most `max_cells` cells to a side of each, of
+    large images fewer. `count` is how many labels there are in all.
     """
 
     def __init__(
@@ -72,20 +86,24 @@ class ImageAnimation(Animation):
         max_cells: int = BLOCK_CELLS,
         width: int = 1000,
         losses: Curves | None = None,
+        count: int = 0,
     ) -> None:
         self.in_color = frames.images.shape[4] == 3
         self._labels = range(len(frames.labels)) if label is None else [label]
-        names = [frames.labels[label] for label in self._labels]
+        names = [display_names(frames.labels)[label] for label in self._labels]
         one = len(names) == 1
-        cells = thinned(frames.images.shape[2], frames.images.shape[2] if one else max_cells)
+        columns, side, target = min(5, len(names)), max(frames.images.shape[-2:]), 430 if one else width
+        most = max(MIN_CELLS, int(1.3 * target / (columns * side)))
+        cells = thinned(frames.images.shape[2], min(most, frames.images.shape[2] if one else max_cells))
         self._images = frames.images[:, :, cells][:, :, :, cells]
-        columns = min(5, len(names))
         # Even gaps at even factors keep each cell on the squares of 2 x 2 pixels that share a color in H.264.
-        self._scale = best_scale(columns * len(cells) * frames.images.shape[-1], 430 if one else width)
+        self._scale = best_scale(columns * len(cells) * side, target)
         height, width = self._block(0, self._labels[0]).shape[:2]
         self._layout = GridLayout(len(names), columns, height, width, 0 if one else round(CAPTION_SIZE * 1.4), 12)
         self._captions = [] if one else self._layout.captions(names, CAPTION_SIZE)
-        which = ", every label" if not one else f", label {names[0]}" if names[0] else ""
+        which = ", every label" if len(names) >= count else f", {len(names)} of {count} labels"
+        if label is not None or not names[0]:
+            which = f", label {names[0]}" if names[0] else ""
         subject = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
         super().__init__(run + which, f"{subject} of {run}{which}", frames.steps, self._layout.size, losses)
 

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from atlas.animation.layout import Animation
-from atlas.plotting.canvas import Array, Label, blank, draw, font
-from atlas.plotting.charts import Curves, square_limits
+from atlas.plotting.canvas import Array, Label, blank, display_names, draw, font
+from atlas.plotting.charts import BLUE, GRAY, OTHERS, Curves, square_limits
 from atlas.plotting.frames import Frames
 from atlas.plotting.style import class_style
 
@@ -17,6 +17,7 @@ RADIUS = 4  # pixels of a marker
 OPACITY = 0.6  # of a marker
 OVERSAMPLING = 4  # markers are drawn so many times as large, and made small again, for smooth edges
 FONT_SIZE = 14
+NAME_SIZE = 18
 SHAPES = {  # corners of the markers, in radii from the middle
     "o": [(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False)],
     "s": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
@@ -31,28 +32,49 @@ class LatentScatter(Animation):
 
     in_color = True
 
-    def __init__(self, frames: Frames, classes: Sequence[str], run: str, losses: Curves | None = None) -> None:
-        self._codes = np.nan_to_num(frames.codes.astype(np.float64))
-        self._labels, self._classes = frames.code_labels.astype(np.int64), classes
+    def __init__(
+        self,
+        frames: Frames,
+        classes: Sequence[str],
+        run: str,
+        losses: Curves | None = None,
+        shown: Sequence[int] | None = None,
+    ) -> None:
+        """Of labels that are not `shown` (None shows all) the codes are gray, without labels blue."""
+        shown = range(len(classes)) if shown is None else shown
+        places = {label: place for place, label in enumerate(shown)}
+        labels = np.array([places.get(label, -1) for label in frames.code_labels.tolist()])
+        # Codes of labels that are not shown are drawn first, below the others.
+        order = np.argsort(labels >= 0, kind="stable")
+        self._codes, self._labels = np.nan_to_num(frames.codes.astype(np.float64))[:, order], labels[order]
+        names = display_names(classes)
+        self._classes = [names[label] for label in shown]
+        self._styles = [*map(class_style, range(len(shown))), (GRAY if shown else BLUE, "o")]
         self._low, self._high = square_limits(self._codes[-1])
-        self._present = np.unique(self._labels)
+        self._present = np.unique(self._labels[self._labels >= 0])
         medians = np.array([np.median(self._positions(-1)[self._labels == label], axis=0) for label in self._present])
-        gaps = np.abs(medians[:, None] - medians[None]).max(-1) + np.eye(len(medians)) * SIDE
-        self._named = bool(gaps.min() > NAME_GAP * FONT_SIZE)
-        legend = max(int(font(FONT_SIZE).getlength(name)) for name in classes) + 34
+        medians = medians.reshape(-1, 2)
+        half = np.array([0.5 * font(NAME_SIZE, True).getlength(self._classes[label]) + 2 for label in self._present])
+        dx, dy = np.moveaxis(np.abs(medians[:, None] - medians[None]), -1, 0)
+        least = NAME_GAP * FONT_SIZE
+        apart = (dx > np.maximum(half[:, None] + half, least)) | (dy > least) | np.eye(len(half), dtype=bool)
+        self._named = bool(apart.all())
+        self._legend = [*self._classes, *([OTHERS] if shown and self._labels.min() < 0 else [])]
+        legend = max((int(font(FONT_SIZE).getlength(name)) + 34 for name in self._legend), default=0)
         self._plot = self._draw_plot(legend)
         subject = f"codes of {frames.codes.shape[1]:,} held-out images"
-        alt = f"{subject} of {run} in a plane of the latent space, a color and a marker for each class"
+        colors = ", a color and a marker for each class" if shown else ""
+        alt = f"{subject} of {run} in a plane of the latent space{colors}"
         super().__init__(f"{run}, {subject}", alt, frames.steps, (SIDE + EDGE, EDGE + SIDE + legend), losses)
 
     def content(self, frame: int) -> Array:
         positions = self._positions(frame)
-        image = _draw_markers(self._plot, positions + np.array([EDGE, 0]), self._labels, OPACITY)
+        image = self._draw_markers(self._plot, positions + np.array([EDGE, 0]), self._labels, OPACITY)
         for label in self._present if self._named else ():
             x, y = np.median(positions[self._labels == label], axis=0)
-            color = tuple(int(channel * 0.75) for channel in ImageColor.getrgb(class_style(label)[0]))
+            color = tuple(int(channel * 0.75) for channel in ImageColor.getrgb(self._styles[label][0]))
             ImageDraw.Draw(image).text(
-                (EDGE + round(x), round(y)), self._classes[label], fill=color, font=font(FONT_SIZE + 4, True),
+                (EDGE + round(x), round(y)), self._classes[label], fill=color, font=font(NAME_SIZE, True),
                 anchor="mm", stroke_width=3, stroke_fill="white",
             )  # fmt: skip
         return np.asarray(image)
@@ -83,21 +105,22 @@ class LatentScatter(Animation):
             Label(EDGE - 4, RADIUS, top, "ra", FONT_SIZE - 2),
         ):
             draw(page, label)
-        count = len(self._classes)
+        count = len(self._legend)
         heights = SIDE / 2 + (np.arange(count) + 0.5 - count / 2) * 1.6 * FONT_SIZE
         x = EDGE + SIDE + 14
-        page = _draw_markers(page, np.stack([np.full(count, x), heights], axis=1), np.arange(count))
-        for name, y in zip(self._classes, heights, strict=True):
+        page = self._draw_markers(page, np.stack([np.full(count, x), heights], axis=1), np.arange(count))
+        for name, y in zip(self._legend, heights, strict=True):
             draw(page, Label(x + 12, y, name, "lm", FONT_SIZE))
         return page
 
-
-def _draw_markers(page: Image.Image, positions: Array, labels: Array, opacity: float = 1.0) -> Image.Image:
-    """Return the page with the markers of classes [N] at positions [N, 2]; where several meet, their colors mix."""
-    large = page.resize((page.width * OVERSAMPLING, page.height * OVERSAMPLING), Image.Resampling.NEAREST)
-    pen = ImageDraw.Draw(large, "RGBA")
-    for (x, y), label in zip(positions.round() + 0.5, labels, strict=True):
-        color, marker = class_style(label)
-        corners = [((x + dx * RADIUS) * OVERSAMPLING, (y + dy * RADIUS) * OVERSAMPLING) for dx, dy in SHAPES[marker]]
-        pen.polygon(corners, fill=(*ImageColor.getrgb(color), round(255 * opacity)))
-    return large.reduce(OVERSAMPLING)
+    def _draw_markers(self, page: Image.Image, positions: Array, labels: Array, opacity: float = 1.0) -> Image.Image:
+        """Return the page with the markers of classes [N] at positions [N, 2]; where several meet, their colors mix."""
+        large = page.resize((page.width * OVERSAMPLING, page.height * OVERSAMPLING), Image.Resampling.NEAREST)
+        pen = ImageDraw.Draw(large, "RGBA")
+        for (x, y), label in zip(positions.round() + 0.5, labels, strict=True):
+            color, marker = self._styles[label]
+            corners = [
+                ((x + dx * RADIUS) * OVERSAMPLING, (y + dy * RADIUS) * OVERSAMPLING) for dx, dy in SHAPES[marker]
+            ]
+            pen.polygon(corners, fill=(*ImageColor.getrgb(color), round(255 * opacity)))
+        return large.reduce(OVERSAMPLING)

@@ -137,6 +137,7 @@ class SampleSettings(Strict):
     map_steps: Steps
     map_quantile: Annotated[FiniteFloat, Field(gt=0, lt=0.5)]
     scatter: Count
+    scatter_limit: Positive
     transfers: Count
     traversals: Count
     traversal_steps: Steps

@@ -1,5 +1,6 @@
 """Context of a run's figures: the model, the test images and their codes, and the list of captions."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import torch
 from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
-from atlas.core.latent import BATCH_SIZE, decode_uint8, encode_dataset, invert
+from atlas.core.latent import batch_size, decode_uint8, encode_dataset, invert
 from atlas.core.model import Model
 from atlas.core.schema import InversionSettings, SampleSettings
 from atlas.plotting import canvas
-from atlas.plotting.canvas import Array, Caption
+from atlas.plotting.canvas import Array, Caption, display_names
+from atlas.plotting.sheets import fitting
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -21,13 +23,22 @@ class RunFigures:
 
     def __init__(
         self, run: str, model: Model, classes: list[str], test: Split, settings: SampleSettings,
-        inversion: InversionSettings, folder: Path,
+        inversion: InversionSettings, folder: Path, shown: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
+        """`shown`: the labels that figures show; if None, all."""
         self.run, self.model, self.classes, self.test = run, model, classes, test
         self.settings, self.inversion, self.folder = settings, inversion, folder
         self.captions: list[Caption] = []
-        self.labels = list(range(len(classes))) if model.conditional else [0]
-        """The labels that the model draws differently."""
+        self.shown = list(range(len(classes)) if shown is None else shown)
+        """The labels that figures show."""
+        self.labels = self.shown if model.conditional else [0]
+        """Those of them that the model draws differently."""
+        self.names = display_names(classes)
+        self.shown_names = [self.names[label] for label in self.shown]
+        whole = len(self.shown) == len(classes)
+        self.every_label = "every label" if whole else f"{len(self.shown)} of {len(classes)} labels"
+        self.labels_note = "" if whole else f", {self.every_label}"
+        """What a title adds where labels are left out."""
 
     def add(self, file: str, title: str, alt: str) -> tuple[Path, str]:
         """Add the caption of a figure; return where to draw it and its title."""
@@ -43,7 +54,7 @@ class RunFigures:
         """Codes [N, d] of all test images; None of a model without an encoder."""
         if not self.model.can("encode"):
             return None
-        return encode_dataset(self.model, to_unit(self.test.images), self.test.labels)
+        return encode_dataset(self.model, self.test.images, self.test.labels)
 
     @cached_property
     def rates(self) -> Tensor | None:
@@ -87,10 +98,10 @@ class RunFigures:
     @cached_property
     def style_sources(self) -> Tensor:
         """Indices of the test images whose style is transferred: sevens as in the original tutorial, or all classes."""
-        count = self.settings.transfers
-        if "7" not in self.classes:
-            return self.balanced(count)
-        return torch.nonzero(self.test.labels == self.classes.index("7")).flatten()[:count]
+        count = self.fitting(self.settings.transfers)
+        seven = self.classes.index("7") if "7" in self.classes else -1
+        sevens = torch.nonzero(self.test.labels == seven).flatten()
+        return sevens[:count] if len(sevens) else self.balanced(count)
 
     def codes_of(self, index: Tensor) -> Tensor:
         """Return codes [n, d] of test images; without an encoder, only of those in `_inverted_codes`."""
@@ -123,13 +134,33 @@ class RunFigures:
         return self.test.images[index].cpu().numpy()
 
     def names_of(self, index: Tensor) -> list[str]:
-        return [self.classes[label] for label in self.test.labels[index].tolist()]
+        return [self.names[label] if self.names else "" for label in self.test.labels[index].tolist()]
+
+    def labels_of(self, index: Tensor) -> Tensor:
+        """Return the labels to decode test images with: those that the model predicts, if it can, else their own."""
+        if self.model.can("classify"):
+            with torch.no_grad():
+                return self.model.classify(to_unit(self.test.images[index])).argmax(1)
+        return self.test.labels[index]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Places in `shown` of the test images' labels, [N] on the host; -1 of those not shown, or without labels."""
+        places = torch.full((len(self.test),), -1)
+        for place, label in enumerate(self.shown):
+            places[(self.test.labels == label).cpu()] = place
+        return places
+
+    def fitting(self, count: int) -> int:
+        """Return how many of `count` images stand in a row of a figure: see `sheets.fitting`."""
+        return fitting(count, self.model.shape)
 
     def balanced(self, count: int) -> Tensor:
-        """Return the indices of `count` test images, class after class in turn, the first of each that come."""
-        by_class = [torch.nonzero(self.test.labels == label).flatten() for label in range(len(self.classes))]
-        turns = (index[turn : turn + 1] for turn in range(max(map(len, by_class))) for index in by_class)
-        return torch.cat(list(turns))[:count]
+        """Return the indices of `count` test images, one of each label shown in turn, the first that come; else any."""
+        by_class = [torch.nonzero(self.places == place).flatten() for place in range(len(self.shown))]
+        turns = [index[turn : turn + 1] for turn in range(max(map(len, by_class), default=0)) for index in by_class]
+        index = torch.cat(turns) if turns else torch.arange(len(self.test))
+        return index[:count].to(self.test.labels.device)
 
 
 def dimension_name(axis: int) -> str:
@@ -147,6 +178,7 @@ def mean_rates(model: Model, split: Split) -> Tensor:
     total = torch.zeros(model.latent_dim, dtype=torch.float64)
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
-        for images, labels in zip(split.images.split(BATCH_SIZE), split.labels.split(BATCH_SIZE), strict=True):
+        size = batch_size(model.shape)
+        for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
             total += model.rates(to_unit(images), labels).double().sum(0).cpu()
     return total / len(split)

@@ -11,8 +11,6 @@ from atlas.plotting import charts, sheets
 from atlas.plotting.canvas import Array
 
 MANY_DIMENSIONS = 64  # from which on two of them say next to nothing
-SCATTER_LIMIT = 5.0
-"""The scatter's axes run from minus to plus this where there is a prior, as in the original tutorial."""
 
 
 def latent_maps(figures: RunFigures) -> None:
@@ -26,10 +24,10 @@ def latent_maps(figures: RunFigures) -> None:
     else:
         center, codes = figures.codes.mean(0) * (1 - directions.sum(1)), figures.codes @ directions
         alt = "images decoded from codes over the region that the codes of test images occupy, around their mean"
-    file, which = ("maps.png", ": every label") if model.conditional else ("map.png", "")
+    file, which = ("maps.png", f": {figures.every_label}") if model.conditional else ("map.png", "")
     maps, first, second = _draw_plane(figures, file, subject + which, alt, center, directions, codes, names)
     for label, images in zip(figures.labels, maps, strict=True) if model.conditional else ():
-        path, title = figures.add(f"map_{label}.png", f"{subject}: label {figures.classes[label]}", alt)
+        path, title = figures.add(f"map_{label}.png", f"{subject}: label {figures.names[label]}", alt)
         sheets.latent_map(path, images, first, second, title, names)
 
 
@@ -53,13 +51,13 @@ def _draw_plane(
 
     The axes cover codes [N, 2] in the plane, or the prior where these are None.
     """
-    side = figures.settings.map_steps
+    side = figures.fitting(figures.settings.map_steps)
     first, second = map_axes(side, figures.settings.map_quantile, codes)
     grid = (center + map_codes(first, second, directions.shape[1]) @ directions.T).unflatten(0, (side, side))
     maps = np.stack([figures.decode(grid, label) for label in figures.labels])
     path, title = figures.add(file, title, alt)
     if figures.model.conditional:
-        sheets.latent_maps(path, maps, figures.classes, title, names)
+        sheets.latent_maps(path, maps, figures.shown_names, title, names)
     else:
         sheets.latent_map(path, maps[0], first.numpy(), second.numpy(), title, names)
     return maps, first.numpy(), second.numpy()
@@ -69,20 +67,24 @@ def traversals(figures: RunFigures) -> None:
     """Draw one image's code, a row a dimension, with that dimension moved from one end of its range to the other."""
     model, rates, settings = figures.model, figures.rates, figures.settings
     axes = figures.order[: settings.traversals]
-    label = int(figures.test.labels[0])
-    name = figures.classes[label]
+    steps, label = figures.fitting(settings.traversal_steps), int(figures.test.labels[0])
+    (name,) = figures.names_of(torch.tensor([0]))
     if figures.codes is None:
         code, start, order = figures.prior_codes(1)[0], "a code drawn from N(0, I)", ""
         suffix = f", label {name}" if model.conditional else ""
     else:
-        code, start, order = figures.codes[0], f"the code of a test image ({name})", ", largest variance first"
+        code, start, order = (
+            figures.codes[0],
+            "the code of a test image" + (f" ({name})" if name else ""),
+            ", largest variance first",
+        )
         suffix = ""
     # Over quantiles of N(0, 1); without a prior, of the codes of the test images.
     codes = None if model.has_prior else figures.codes
-    grid = code.repeat(len(axes), settings.traversal_steps, 1)
+    grid = code.repeat(len(axes), steps, 1)
     for row, axis in enumerate(axes):
         values = None if codes is None else codes[:, [axis]]
-        grid[row, :, axis], _ = map_axes(settings.traversal_steps, settings.map_quantile, values)
+        grid[row, :, axis], _ = map_axes(steps, settings.map_quantile, values)
     names = [dimension_name(axis) + ("" if rates is None else f" · {rates[axis]:.1f} nats") for axis in axes]
     which = "every dimension" if len(axes) == model.latent_dim else f"{len(axes)} of {model.latent_dim} dimensions"
     title = f"Traversals of {which}{order if rates is None else ', highest rate first'}{suffix}"
@@ -97,7 +99,7 @@ def traversals(figures: RunFigures) -> None:
 
 def interpolations(figures: RunFigures) -> None:
     """Draw what lies between two test images, or between two prior codes where there is no encoder."""
-    rows, steps = figures.settings.interpolations, figures.settings.interpolation_steps
+    rows, steps = figures.settings.interpolations, figures.fitting(figures.settings.interpolation_steps)
     weights = torch.linspace(0, 1, steps)
     conditional = figures.model.conditional
     originals: list[Array] = []
@@ -105,17 +107,19 @@ def interpolations(figures: RunFigures) -> None:
     if figures.codes is None:
         starts, ends = figures.prior_codes(2 * rows).chunk(2)
         codes = spherical(starts, ends, weights)
-        labels = torch.arange(rows) % len(figures.classes)
-        names = [figures.classes[label] for label in labels.tolist()] if conditional else [""] * rows
+        labels = torch.tensor(figures.labels)[torch.arange(rows) % len(figures.labels)]
+        names = [figures.names[label] for label in labels.tolist()] if conditional else [""] * rows
         title = "Between two codes drawn from N(0, I), on a great circle"
         alt = "each row goes from the image of one prior code to that of another along the sphere"
         below = "spherical interpolation: no step leaves the shell of the prior"
     else:
-        first, last = pairs(figures.test.labels.cpu(), rows, conditional)
+        # Of the labels that are shown; where no image has one, of all.
+        shown = figures.places if (figures.places >= 0).any() else torch.zeros_like(figures.places)
+        first, last = pairs(shown, rows, conditional)
         codes = linear(figures.codes_of(first), figures.codes_of(last), weights)
-        labels = figures.test.labels[first].cpu()
+        labels = figures.labels_of(first).cpu()
         names = figures.names_of(first)
-        if not conditional:
+        if not conditional and figures.shown:
             names = [f"{start} – {end}" for start, end in zip(names, figures.names_of(last), strict=True)]
         title = "Between two test images" + (" of one label" if conditional else "")
         alt = "each row shows images decoded along the straight line between the codes of the test images at its ends"
@@ -132,9 +136,9 @@ def pairs(labels: Tensor, count: int, same_label: bool) -> tuple[Tensor, Tensor]
     """Return the indices [count] of pairs of images, the first that come: of one label, or of two.
 
     Args:
-        labels: [N], of all images.
+        labels: [N], of all images; those of negative labels are left out.
     """
-    by_class = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    by_class = [torch.nonzero(labels == label).flatten() for label in labels[labels >= 0].unique()]
     classes = len(by_class)
 
     def images(places: Tensor) -> Tensor:
@@ -165,16 +169,27 @@ def spherical(starts: Tensor, ends: Tensor, weights: Tensor) -> Tensor:
 
 
 def latent_scatter(figures: RunFigures) -> None:
-    """Draw the codes of test images over two dimensions, colored by class."""
+    """Draw the codes of test images over two dimensions, colored by class; of a conditional model also of one label."""
     assert figures.codes is not None
-    count = min(figures.settings.scatter, len(figures.test))
-    codes, labels = figures.codes[:count, figures.axes], figures.test.labels[:count]
+    model, settings, places, axes = figures.model, figures.settings, figures.places, figures.axes
     # A code of one dimension lies on a line.
-    codes = functional.pad(codes, (0, 2 - len(figures.axes)))
+    codes = functional.pad(figures.codes[:, axes], (0, 2 - len(axes))).numpy()
+    count, limit = min(settings.scatter, len(codes)), settings.scatter_limit if model.has_prior else None
+    colors = ", colored and marked by class as the legend says" if figures.shown else ""
     path, title = figures.add(
         "codes.png",
-        f"Codes of test images: {figures.axes_description}",
-        f"scatter of {count} codes, colored and marked by class as the legend says",
+        f"Codes of test images: {figures.axes_description}{figures.labels_note}",
+        f"scatter of {count} codes{colors}",
     )
-    limit = SCATTER_LIMIT if figures.model.has_prior else None
-    charts.latent_scatter(path, codes.numpy(), labels.cpu().numpy(), figures.classes, title, limit, figures.axis_names)
+    labels = places[:count].numpy()
+    charts.latent_scatter(path, codes[:count], labels, figures.shown_names, title, limit, figures.axis_names)
+    if model.conditional:
+        # The label whose style is transferred first.
+        label = int(figures.test.labels[figures.style_sources[0]])
+        own = (figures.test.labels == label).cpu().numpy()
+        path, title = figures.add(
+            "codes_label.png",
+            f"Codes of test images of label {figures.names[label]}: {figures.axes_description}",
+            f"scatter of the codes of the {own.sum()} test images of one label",
+        )
+        charts.latent_scatter(path, codes[own], np.full(own.sum(), -1), [], title, limit, figures.axis_names)

@@ -7,25 +7,27 @@ from atlas.core.datasets import to_unit
 from atlas.core.latent import encode_dataset
 from atlas.figures.context import RunFigures
 from atlas.plotting import sheets
-from atlas.plotting.canvas import Array
+from atlas.plotting.canvas import Array, display_names, thinned
 from atlas.plotting.frames import Frames
 
 
 def samples(figures: RunFigures) -> None:
     """Draw images of codes drawn from N(0, I), whether or not the model was trained to expect them."""
     conditional = figures.model.conditional
-    # An unconditional model has one row of samples: as many as a conditional one draws of all labels together.
-    codes = figures.prior_codes(figures.settings.per_label * (1 if conditional else len(figures.classes)))
+    per_label = figures.fitting(figures.settings.per_label)
+    # An unconditional model has one row of samples: as many as a conditional one draws of ten labels together.
+    codes = figures.prior_codes(per_label * (1 if conditional else figures.fitting(10)))
     images = np.stack([figures.decode(codes, label) for label in figures.labels])
     what = "one row a label, the same codes in every row" if conditional else "the label is not chosen"
-    path, title = figures.add("samples.png", "Samples: codes drawn from N(0, I)", f"generated images; {what}")
-    sheets.samples(path, images, figures.classes if conditional else [""], title)
+    note = figures.labels_note if conditional else ""
+    path, title = figures.add("samples.png", f"Samples: codes drawn from N(0, I){note}", f"generated images; {what}")
+    sheets.samples(path, images, figures.shown_names if conditional else [""], title)
 
 
 def reconstructions(figures: RunFigures) -> None:
     """Draw test images over what their codes decode to."""
     index = figures.balanced(figures.settings.reconstructions)
-    decoded = figures.decode(figures.codes_of(index), figures.test.labels[index])
+    decoded = figures.decode(figures.codes_of(index), figures.labels_of(index))
     path, title = figures.add(
         "reconstructions.png",
         f"Test images over their reconstructions{figures.inversion_note}",
@@ -43,7 +45,7 @@ def class_predictions(figures: RunFigures) -> None:
     probabilities, predictions = figures.model.classify(images).softmax(1).max(1)
     decoded = figures.decode(encode_dataset(figures.model, images, predictions), predictions)
     texts = [
-        (figures.classes[label], f"{100 * probability:.0f} %")
+        (figures.names[label], f"{100 * probability:.0f} %")
         for label, probability in zip(predictions.tolist(), probabilities.tolist(), strict=True)
     ]
     wrong = (predictions != labels).tolist()
@@ -63,43 +65,50 @@ def style_transfer(figures: RunFigures) -> None:
     images = np.stack([figures.decode(codes, label) for label in figures.labels], axis=1)
     path, title = figures.add(
         "transfer.png",
-        f"Style transfer: the code of each test image, decoded with every label{figures.inversion_note}",
+        f"Style transfer: the code of each test image, decoded with {figures.every_label}{figures.inversion_note}",
         "top row: test images; below, a row for each label in the style of the image above",
     )
-    sheets.style_transfer(path, figures.images(index), figures.names_of(index), images, figures.classes, title)
+    sheets.style_transfer(path, figures.images(index), figures.names_of(index), images, figures.shown_names, title)
 
 
 def label_arithmetic(figures: RunFigures) -> None:
     """Draw style transfer without labels: the code of an image, less its class's mean, plus another class's."""
     assert figures.codes is not None
-    labels = figures.test.labels.cpu()
-    present = labels.unique()
-    means = torch.stack([figures.codes[labels == label].mean(0) for label in present])
-    index = figures.balanced(figures.settings.transfers)
-    own = torch.searchsorted(present, labels[index.cpu()])
+    places = figures.places
+    present = places[places >= 0].unique()
+    if len(present) < 2:
+        return
+    means = torch.stack([figures.codes[places == place].mean(0) for place in present])
+    index = figures.balanced(figures.fitting(figures.settings.transfers))
+    own = torch.searchsorted(present, places[index.cpu()])
     moved = figures.codes_of(index)[:, None] + means[None] - means[own][:, None]
     path, title = figures.add(
         "arithmetic.png",
-        "Style transfer by arithmetic: an image's code + the mean of one class − the mean of its own",
+        "Style transfer by arithmetic: an image's code + the mean of one class − the mean of its own"
+        + figures.labels_note,
         "top row: the mean code of each class, decoded; below, row by row a test image at the left and the same image "
         "moved to every class, in its own class's column its reconstruction",
     )
     sheets.label_arithmetic(
         path, figures.decode(means, 0), figures.images(index), figures.names_of(index), figures.decode(moved, 0),
-        [figures.classes[label] for label in present.tolist()], title,
+        [figures.shown_names[place] for place in present.tolist()], title,
     )  # fmt: skip
 
 
 def epochs(figures: RunFigures, frames: Frames) -> None:
     """Draw a row an epoch and a column a class, all of one code: the center of the map, or the first prior code."""
     names, images = epoch_images(frames)
+    rows = thinned(len(names), figures.fitting(len(names)))
+    whole = len(frames.labels) == len(figures.classes)
+    subject = "Every class" if whole else f"{len(frames.labels)} of {len(figures.classes)} classes"
     style = "the map's center" if frames.kind == "map" else "one draw from N(0, I)"
     path, title = figures.add(
         "epochs.png",
-        f"Every class in one style ({style}), epoch by epoch",
+        f"{subject} in one style ({style}), epoch by epoch",
         "a row for each epoch, from the untrained model (0) at the top to the last, and a column for each class",
     )
-    sheets.image_rows(path, images, names, title, "row: epochs trained, 0 before any; column: class", figures.classes)
+    below = "row: epochs trained, 0 before any; column: class"
+    sheets.image_rows(path, images[rows], [names[row] for row in rows], title, below, display_names(frames.labels))
 
 
 def epoch_images(frames: Frames) -> tuple[list[str], Array]:

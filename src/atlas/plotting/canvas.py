@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from atlas.core.files import atomic_write, write_json
@@ -16,6 +17,8 @@ BACKGROUND = 255
 """Gray value of the page."""
 GAP = 216
 """Gray value between the cells of a grid."""
+MAX_NAME = 22
+"""Characters of a class's name in a figure."""
 TEXT, MUTED = "#222222", "#606060"
 
 Array = np.ndarray
@@ -46,6 +49,26 @@ def fit_font(texts: Iterable[str], width: float, size: int, bold: bool = False) 
     """Return the largest text size up to `size`, and at least 9, at which each text is at most `width` pixels long."""
     longest = max((font(size, bold).getlength(text) for text in texts), default=0)
     return max(9, min(size, int(size * (width - 4) / max(longest, 1))))
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """Return the code points that DejaVu Sans has a glyph of."""
+    return frozenset(FT2Font(font(16).path).get_charmap())
+
+
+def display_names(classes: Sequence[str]) -> list[str]:
+    """Return class names as figures show them: long ones cut, "label 3" where the font lacks a letter of the name."""
+    names = [name if _drawable().issuperset(map(ord, name)) else f"label {i}" for i, name in enumerate(classes)]
+    return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
+
+
+def elide(text: str, width: float, size: int, bold: bool = False) -> str:
+    """Return the text, its end cut off where it would be longer than `width` pixels."""
+    if font(size, bold).getlength(text) <= width:
+        return text
+    fitting = (length for length in range(len(text), 0, -1) if font(size, bold).getlength(text[:length] + "…") <= width)
+    return text[: next(fitting, 0)] + "…"
 
 
 def wrap(text: str, width: float, size: int, bold: bool = False) -> str:
@@ -130,8 +153,11 @@ class GridLayout:
     def captions(self, texts: Sequence[str], size: int) -> list[Label]:
         """Return one label centered above each block."""
         corners = map(self.corner, range(len(texts)))
-        x, y = self.width / 2, -size * 0.35
-        return [Label(left + x, top + y, text, "ms", size) for (top, left), text in zip(corners, texts, strict=True)]
+        x, y, width = self.width / 2, -size * 0.35, self.width + self.gap - 4
+        return [
+            Label(left + x, top + y, elide(text, width, size), "ms", size)
+            for (top, left), text in zip(corners, texts, strict=True)
+        ]
 
 
 def draw(page: Image.Image, label: Label, left: int = 0, top: int = 0) -> None:

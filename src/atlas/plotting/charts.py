@@ -25,7 +25,8 @@ FONT_SIZE = 20  # points; 18 pixels at this DPI
 TICK_STEPS = [1, 2, 5, 10]  # ticks at round values
 LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
-BLUE, RED = "#4477AA", "#CC3311"
+BLUE, RED, GRAY = "#4477AA", "#CC3311", "#bbbbbb"
+OTHERS = "other labels"
 LINES = {"train": (BLUE, "-", 2.5), "validation": (RED, "--", 2.5)}
 ESTIMATORS = (
     ("reparameterized_variance", "reparameterized", BLUE, "o"),
@@ -42,7 +43,7 @@ STYLE: dict[Any, Any] = {
 """The look that all charts share, as matplotlib's settings."""
 LARGE = STYLE | {
     "axes.titlesize": FONT_SIZE, "axes.labelsize": FONT_SIZE * 0.9, "legend.fontsize": FONT_SIZE * 0.9,
-    "xtick.labelsize": FONT_SIZE * 0.85, "ytick.labelsize": FONT_SIZE * 0.85,
+    "xtick.labelsize": FONT_SIZE * 0.85, "ytick.labelsize": FONT_SIZE * 0.85, "text.parse_math": False,
 }  # fmt: skip
 
 Splits = dict[str, list[tuple[float, float]]]
@@ -62,21 +63,28 @@ def latent_scatter(
 ) -> None:
     """Draw the first two dimensions of codes [N, d], colored by labels [N] (integers into `classes`).
 
+    Labels of -1 are of classes that are not shown: gray, below the others. Without classes all have one color.
     Both axes run from -limits to +limits; None takes the range that holds 99 % of the codes in each dimension, for
     codes that no prior keeps near zero. How many codes lie outside is written below. Each class's name stands at its
     median, unless the medians are nearer to each other than their names allow: then only the legend names them.
     """
     codes = np.asarray(codes, np.float64)[:, :2]
     labels = np.asarray(labels).astype(np.int64)
-    width, height, side = 1020, 900, 760
+    legend = max((font(16).getlength(name) for name in (*classes, OTHERS)), default=0)
+    side, height = 760, 900
+    width = max(1020, 95 + side + 70 + round(legend))
     figure = new_figure(width, height)
     axes = figure.add_axes((95 / width, 75 / height, side / width, side / height))
     low, high = square_limits(codes) if limits is None else (np.full(2, -limits), np.full(2, limits))
-    palette = np.array([to_rgb(class_style(label)[0]) for label in range(len(classes))])
-    markers = np.array([class_style(label)[1] for label in range(len(classes))])
+    # The last, which -1 finds, is that of others.
+    styles = [*map(class_style, range(len(classes))), (GRAY if classes else BLUE, "o")]
+    palette = np.array([to_rgb(color) for color, _ in styles])
+    markers = np.array([marker for _, marker in styles])
     size = float(np.clip(200_000 / max(len(codes), 1), 16, 70))
     # Mixed, not class after class: the last class drawn would cover all others where they overlap.
-    for layer in np.array_split(np.random.default_rng(0).permutation(len(codes)), LAYERS):
+    order = np.random.default_rng(0).permutation(len(codes))
+    order = order[np.argsort(labels[order] >= 0, kind="stable")]
+    for layer in np.array_split(order, LAYERS):
         for marker in dict.fromkeys(markers.tolist()):
             chosen = layer[markers[labels[layer]] == marker]
             axes.scatter(
@@ -84,14 +92,17 @@ def latent_scatter(
                 linewidths=0, rasterized=True,
             )  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    for label, name in enumerate(classes):
-        axes.plot([], [], markers[label], color=palette[label], markersize=12, label=name)
+    names_shown = [*classes, *([OTHERS] if classes and (labels < 0).any() else [])]
+    for label, name in enumerate(names_shown):
+        # matplotlib leaves a name out that begins with an underscore.
+        shown = f" {name}" if name.startswith("_") else name
+        axes.plot([], [], markers[label], color=palette[label], markersize=12, label=shown)
     present = [label for label in range(len(classes)) if (labels == label).any()]
-    medians = np.array([np.median(codes[labels == label], axis=0) for label in present])
+    medians = np.array([np.median(codes[labels == label], axis=0) for label in present]).reshape(-1, 2)
     pixels = (medians - low) / (high - low) * side
     positions = _separate(pixels, [classes[label] for label in present], FONT_SIZE * 1.5, side)
     # A name that would stand clearly elsewhere than its class misleads.
-    if np.abs(positions - pixels).max() <= FONT_SIZE:
+    if len(present) and np.abs(positions - pixels).max() <= FONT_SIZE:
         for label, (x, y) in zip(present, positions, strict=True):
             axes.text(
                 x / side, y / side, classes[label], transform=axes.transAxes, color=palette[label] * 0.75,
@@ -101,7 +112,8 @@ def latent_scatter(
     axes.set_xlabel(names[0], fontsize=FONT_SIZE)
     axes.set_ylabel(names[1], fontsize=FONT_SIZE, rotation=0, labelpad=10)
     anchor = (95 + side + 5) / width, (75 + side / 2) / height
-    figure.legend(loc="center left", bbox_to_anchor=anchor, handletextpad=0.1)
+    if classes:
+        figure.legend(loc="center left", bbox_to_anchor=anchor, handletextpad=0.1)
     _title(figure, title, 18)
     outside = int((np.abs(codes - (low + high) / 2) > (high - low) / 2).any(axis=1).sum())
     if outside:

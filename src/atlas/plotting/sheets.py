@@ -19,6 +19,7 @@ from atlas.plotting.canvas import (
     Label,
     best_scale,
     blank,
+    elide,
     fit_font,
     font,
     grid,
@@ -31,6 +32,9 @@ from atlas.plotting.canvas import (
 WIDTH = 900  # pixels towards which sheets are enlarged
 MAX_SCALE = 8  # pixels to the side of an image's pixel: a few images need not fill the width
 PAIRS_PER_ROW = 10
+MAX_SIDE = 1000  # pixels of images along a side, from which on a sheet shows fewer of them
+MAX_HEIGHT = 2400  # pixels up to which a sheet of few columns and many rows is enlarged
+MAX_MAPS_SIDE = 1700  # the same of the sheet of all maps
 AXES = ("z₁", "z₂")
 WRONG = "#aa1414"
 TICKS = 5  # labeled columns and rows of a map
@@ -50,7 +54,7 @@ def reconstructions(
     `texts` are the parts of what is written above each original, on one line where there is room and else one below
     the other; where `wrong` [N] it is bold, red and crossed.
     """
-    bands = math.ceil(len(originals) / PAIRS_PER_ROW)
+    bands = math.ceil(len(originals) / fitting(PAIRS_PER_ROW, originals.shape))
     columns = math.ceil(len(originals) / bands)
     scale = _scale(columns, originals)
     column_width = (originals.shape[-1] + 1) * scale
@@ -120,11 +124,14 @@ def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, a
 
     Of maps with more than `MAP_CELLS` to a side, evenly spaced rows and columns are shown, the outermost among them.
     """
-    cells = thinned(images.shape[1], MAP_CELLS[images.shape[-3]])
-    images = images[:, cells][:, :, cells]
-    columns = min(len(images), 5)
+    columns, side = min(len(images), 5), max(images.shape[-2:])
     # Photographs of 32 pixels cannot be read at their own size, as digits can.
-    scale = max(_scale(columns * len(cells), images), 2 if images.shape[-3] == 3 else 1)
+    least = 2 if images.shape[-3] == 3 and side < 2 * 32 else 1
+    cells = thinned(
+        images.shape[1], min(MAP_CELLS[images.shape[-3]], max(2, MAX_MAPS_SIDE // (columns * side * least)))
+    )
+    images = images[:, cells][:, :, cells]
+    scale = max(_scale(columns * len(cells), images), least)
     maps = [grid(image, scale, scale) for image in images]
     height, width = maps[0].shape[:2]
     size = text_size(width * columns)
@@ -159,7 +166,7 @@ def style_transfer_sheet(
         own: the image's own label, whose name is set in bold.
     """
     columns = -(-len(transfers) // 2)
-    scale = best_scale((columns + 1) * image.shape[-1], WIDTH)
+    scale = best_scale((columns + 1) * max(image.shape[-2:]), WIDTH)
     height, width = image.shape[-2] * scale, image.shape[-1] * scale
     size = text_size((columns + 1) * width)
     left = GridLayout(2, 1, height, width, round(1.6 * size), scale)
@@ -220,6 +227,13 @@ def label_arithmetic(
     write_sheet(path, sheet.canvas, title, labels)
 
 
+def fitting(count: int, shape: Sequence[int], least: int = 3) -> int:
+    """Return how many of `count` images of a shape [..., H, W] stand in a row: of large ones fewer, `least` or more."""
+    most = max(least, MAX_SIDE // max(shape[-2:]))
+    # An odd number has a middle.
+    return count if count <= most else most - 1 + most % 2
+
+
 class _Sheet:
     """Rows and columns of blocks on a canvas: each block images [rows, columns, C, H, W], or None for an empty place.
 
@@ -235,7 +249,8 @@ class _Sheet:
         # The row (column) of blocks that each row (column) of images belongs to.
         block_rows = np.repeat(np.arange(len(row_counts)), row_counts)
         block_columns = np.repeat(np.arange(len(column_counts)), column_counts)
-        self.scale = scale = _scale(len(block_columns), present[0])
+        tall = max(1, MAX_HEIGHT // (len(block_rows) * present[0].shape[-2]))
+        self.scale = scale = min(_scale(len(block_columns), present[0]), tall)
         self.cell_height, self.cell_width = (side * scale for side in present[0].shape[-2:])
         gap = 6 + 3 * scale
         tops = np.arange(len(block_rows)) * (self.cell_height + scale) + block_rows * (gap + line_space)
@@ -260,15 +275,19 @@ class _Sheet:
 
     def column_labels(self, names: Sequence[str], top: int = 0) -> list[Label]:
         """Return labels above the first columns of images, all in the size that lets the longest fit."""
-        fitting = fit_font(names, self.cell_width, self.text_size)
+        size = fit_font(names, self.cell_width, self.text_size)
         y, middle = top - self.text_size * 0.4, self.cell_width / 2
         names_and_lefts = zip(names, self.lefts, strict=False)
-        return [Label(left + middle, y, name, "ms", fitting) for name, left in names_and_lefts if name]
+        return [
+            Label(left + middle, y, elide(name, self.cell_width, size), "ms", size)
+            for name, left in names_and_lefts
+            if name
+        ]
 
 
 def _scale(columns: int, images: Array) -> int:
-    """Return the factor by which images [..., W], so many in a row, are enlarged; the gaps between them are as wide."""
-    return min(best_scale(columns * images.shape[-1], WIDTH), MAX_SCALE)
+    """Return the factor by which images, so many in a row, are enlarged; the gaps between them are as wide."""
+    return min(best_scale(columns * max(images.shape[-2:]), WIDTH), MAX_SCALE)
 
 
 def _format_code(value: float) -> str:
