@@ -78,6 +78,7 @@ def build_model(run: "Run") -> None:
     from atlas.core.datasets import Dataset
     from atlas.core.model import Shape, build, find_model
     from atlas.training.optimizers import make_optimizers
+    from atlas.training.schedule import Schedule, prepare
 
     arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
     shape: Shape = (3, 32, 32)
@@ -85,7 +86,10 @@ def build_model(run: "Run") -> None:
     if (folder := Path("data") / run.dataset).exists():
         dataset = Dataset.open(folder)
         shape, num_classes = dataset.shape, len(dataset.classes)
-    make_optimizers(build(run.model, shape, num_classes, arguments), **optimization)
+    model = build(run.model, shape, num_classes, arguments)
+    make_optimizers(model, **optimization)
+    prepare(model, run)
+    Schedule.of(run, steps_per_epoch=1)
 
 
 def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:

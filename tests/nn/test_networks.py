@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from atlas.core.model import Shape
 from atlas.nn.conv import Discriminator
+from atlas.nn.layers import Dropout
 from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, Network
 
 
@@ -76,3 +77,31 @@ def test_a_projection_is_an_inner_product_with_the_labels_vector() -> None:
     vectors = network.projection.weight.T[labels]
     torch.testing.assert_close(logits, network.output(active).squeeze(1) + (vectors * active).sum(1))
     assert not torch.equal(logits, network(images, (labels + 1) % 10)[0])
+
+
+def test_the_originals_drop_out_where_the_tutorial_does() -> None:
+    """Nine places: of the discriminator after max-pooling and after layer l, whose features keep all."""
+    shape, labels = (1, 28, 28), torch.tensor([1, 2])
+    encoder, decoder = (
+        networks["original"](shape, 8, dropout=0.3, cond_classes=10) for networks in (ENCODERS, DECODERS)
+    )
+    discriminator = DISCRIMINATORS["original"](shape, dropout=0.3, cond_classes=10)
+
+    def before_dropout(network: nn.Module, *inputs: torch.Tensor) -> list[str]:
+        order: list[nn.Module] = []
+        for module in network.modules():
+            if not list(module.children()):
+                module.register_forward_hook(lambda layer, *_: order.append(layer))
+        network(*inputs, labels)
+        layers = [layer for layer in order if not isinstance(layer, nn.Identity)]
+        return [
+            f"{before.__class__.__name__} {sum(isinstance(other, nn.Conv2d | nn.Linear) for other in layers[:place])}"
+            for place, before in enumerate(layers[:-1], 1)
+            if isinstance(layers[place], Dropout)
+        ]
+
+    images = torch.rand(2, *shape)
+    assert before_dropout(encoder, images) == ["LeakyReLU 1", "LeakyReLU 2", "LeakyReLU 3"]
+    assert before_dropout(decoder, torch.randn(2, 8)) == ["LeakyReLU 1", "LeakyReLU 2", "LeakyReLU 3"]
+    assert before_dropout(discriminator, images) == ["MaxPool2d 1", "MaxPool2d 2", "Conv2d 3"]
+    assert (discriminator(images, labels)[1] != 0).all()
