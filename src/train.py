@@ -62,6 +62,8 @@ def train_run(key: str) -> None:
             variant=run.variant,
             classes=dataset.classes,
             arguments=arguments,
+            framing=dataset.framing,
+            background=dataset.background,
         )
         write_history(folder / "history.csv", result.history)
         write_snapshots(

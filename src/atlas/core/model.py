@@ -195,13 +195,14 @@ def load_weights(module: nn.Module, path: Path, stage: str) -> None:
 
 def save_model(
     model: Model, folder: Path, *, run: str, dataset: str, name: str, variant: str, classes: list[str],
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, Any], framing: str = "crop", background: str = "#ffffff",
 ) -> None:  # fmt: skip
     """Write `weights.safetensors` and `model.json` into a folder.
 
     Args:
         name: of the model's file; variant: what people call it with these settings, such as "cvae".
         arguments: the keyword arguments that it was built with.
+        framing, background: how an image is brought to the shape, as `Dataset` has them.
     """
     save_weights(model, folder / "weights.safetensors")
     content = {
@@ -212,6 +213,8 @@ def save_model(
         "shape": list(model.shape),
         "classes": classes,
         "arguments": dict(arguments),
+        "framing": framing,
+        "background": background,
     }
     write_json(folder / "model.json", content)
 

@@ -1,15 +1,19 @@
-"""An image file of one's own, framed as the training images are: MNIST's box for a digit, CIFAR-10's square."""
+"""An image file of one's own, framed as the training images are: MNIST's box for a digit, a photograph's middle."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from atlas.core.files import AtlasError
+from atlas.core.images import opaque, to_pixels
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 
 MAX_SIDE = 1024
 """Pixels of the longer side to which a larger image is first shrunk: strokes survive it, grain does not."""
@@ -27,11 +31,21 @@ BOX = 20 / 28
 """Side of the box that MNIST's digits were scaled into, as a share of the image's."""
 
 
-def read_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return an image file as uint8 `shape`: [1, H, W] by `frame_digit`, or the middle of it as [3, H, W].
+def read_image(
+    path: str | os.PathLike[str],
+    shape: tuple[int, int, int],
+    framing: str | None = None,
+    background: str = "#ffffff",
+) -> NDArray[np.uint8]:
+    """Return an image file as uint8 `shape` [C, H, W], as the data set's images were brought to it.
 
     Any size and format that Pillow reads, with transparency, 16 bits or an EXIF orientation; of several frames the
     first.
+
+    Args:
+        framing: digit (`frame_digit`), or crop, pad or stretch (`to_pixels`); if None, digit where `shape` is grey,
+            else crop.
+        background: what transparent pixels of a photograph lie on, as "#rrggbb".
 
     Raises:
         AtlasError: if there is no such file, it is not an image or a damaged one, or it is empty.
@@ -39,12 +53,11 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> NDA
     channels, height, width = shape
     if channels not in (1, 3):
         raise AtlasError(f"{path}: a model of images with {channels} channels cannot take a picture; allowed: 1 or 3")
-    image = _open(Path(path))
-    if channels == 3:
-        opaque = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        return np.moveaxis(np.array(ImageOps.fit(opaque, (width, height), Image.Resampling.LANCZOS)), -1, 0)
+    framing = framing or ("digit" if channels == 1 else "crop")
+    if framing != "digit":
+        return _open(Path(path), lambda image: to_pixels(image, shape, framing, background))
     try:
-        return frame_digit(_ink(_grey(image)), (height, width))[None]
+        return frame_digit(_ink(_grey(_open(Path(path), _rgba))), (height, width))[None]
     except AtlasError as error:
         raise AtlasError(f"{path}: an empty picture: {error}") from None
 
@@ -73,8 +86,8 @@ def frame_digit(ink: Array, size: tuple[int, int]) -> NDArray[np.uint8]:
     return framed
 
 
-def _open(path: Path) -> Image.Image:
-    """Return the file as RGBA, 8 bits a channel, upright."""
+def _open(path: Path, convert: Callable[[Image.Image], T]) -> T:
+    """Return what `convert` makes of the opened file."""
     reasons = {
         FileNotFoundError: "no such file",
         IsADirectoryError: "a folder, not an image",
@@ -83,14 +96,15 @@ def _open(path: Path) -> Image.Image:
     }
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+            return convert(file)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise AtlasError(f"{path}: {reasons.get(type(error), f'a damaged image ({error})')}") from None
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float32)
-        white = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
-        image = Image.fromarray((values / white * 255).round().clip(0, 255).astype(np.uint8))
-    return image.convert("RGBA")
+
+
+def _rgba(image: Image.Image) -> Image.Image:
+    """Return an image upright, 8 bits a channel, its transparency kept."""
+    image = ImageOps.exif_transpose(image)
+    return (image if image.has_transparency_data else opaque(image)).convert("RGBA")
 
 
 def _grey(image: Image.Image) -> Array:

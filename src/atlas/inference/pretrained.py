@@ -1,7 +1,7 @@
 """Pretrained model: a trained run for use elsewhere. Plain images and labels in, plain arrays out."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from atlas.core.files import AtlasError, read_json
 from atlas.core.latent import BATCH_SIZE, invert
 from atlas.core.model import Model, load_model
 from atlas.core.schema import InversionSettings, require_known
+from atlas.inference.own_image import read_image
 from atlas.inference.remote import MODELS, Repository
 
 Array = NDArray[np.float32]
@@ -33,9 +34,13 @@ class PretrainedModel:
     All methods raise `AtlasError` where an argument does not fit, with what was found and what is allowed.
     """
 
-    def __init__(self, run: str, dataset: str, classes: list[str], model: Model, variant: str) -> None:
-        """Wrap a model in evaluation mode; `variant` is what people call it with its settings, such as "cvae"."""
-        self.run, self.dataset, self.classes, self.model, self.variant = run, dataset, classes, model, variant
+    def __init__(self, about: Mapping[str, Any], model: Model) -> None:
+        """Wrap a model in evaluation mode; `about` is what model.json holds."""
+        self.run, self.dataset, self.classes, self.model = about["run"], about["dataset"], about["classes"], model
+        self.variant = about["variant"]
+        """What people call the model with its settings, such as "cvae"."""
+        self.framing, self.background = about.get("framing"), about.get("background", "#ffffff")
+        """How an image is brought to the shape: see `atlas.inference.own_image.read_image`."""
         self.shape = model.shape
         """Of an image: (channels, height, width)."""
         self.latent_dim = model.latent_dim
@@ -46,6 +51,10 @@ class PretrainedModel:
         size = "x".join(map(str, self.shape))
         labels = f"labels {', '.join(self.classes)}" if self.conditional else "no labels"
         return f"<{self.run}: {self.variant} of {self.dataset}, images {size}, codes of {self.latent_dim}, {labels}>"
+
+    def read_image(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+        """Return an image file of any size as the model expects it, uint8 [C, H, W]."""
+        return read_image(path, self.shape, self.framing, self.background)
 
     def encode(self, images: Any, labels: Any = None) -> Array:
         """Return the codes [N, latent_dim] of images; without an encoder, those that gradient descent finds.
@@ -137,7 +146,7 @@ class PretrainedModel:
         if tuple(pixels.shape[1:]) not in sizes or not len(pixels):
             allowed = f"[N, {channels}, {height}, {width}], or {list(sizes[-1])} for one"
             raise self._invalid(
-                "images", f"an array {list(pixels.shape)}", f"{allowed} (atlas.inference.own_image reads any image)"
+                "images", f"an array {list(pixels.shape)}", f"{allowed} (`read_image` reads any image file)"
             )
         if tuple(pixels.shape[1:]) == (height, width, channels):
             pixels = pixels.movedim(-1, 1).contiguous()
@@ -183,9 +192,9 @@ def load(run: str, source: str | os.PathLike[str] = ".", device: str = "cpu") ->
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise AtlasError(f"device: found '{device}', which cannot be used here ({reason}); try cpu") from None
-    model, classes = load_model(folder, torch_device)
+    model, _ = load_model(folder, torch_device)
     about = read_json(folder / "model.json", f"train@{folder.name}")
-    return PretrainedModel(about["run"], about["dataset"], classes, model, about["variant"])
+    return PretrainedModel(about, model)
 
 
 def _tensor(values: Any) -> Tensor:
