@@ -1,9 +1,11 @@
-# The commands of the README. `make help` lists them.
+# The commands of the README. `make help` lists them. It keeps to what macOS ships: GNU make 3.81 and bash 3.2.
 SHELL := /bin/bash
-PYTHON ?= python3
 # The environment that `make env` makes; VENV=none takes the Python that is active, as it is.
 VENV ?= .venv
-ifneq ($(VENV),none)
+ifeq ($(VENV),none)
+PYTHON ?= python
+else
+PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 export PATH := $(BIN):$(PATH)
@@ -12,8 +14,10 @@ endif
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 # A mirror given relative to here must still be found by stages that run in a copy (dvc exp --temp, the queue).
 ifneq ($(ATLAS_MIRROR),)
-export ATLAS_MIRROR := $(realpath $(ATLAS_MIRROR))$(if $(realpath $(ATLAS_MIRROR)),,$(ATLAS_MIRROR))
+export ATLAS_MIRROR := $(shell cd "$(ATLAS_MIRROR)" 2>/dev/null && pwd || echo "$(ATLAS_MIRROR)")
 endif
+# An account without a name, as in a container started with another's number: DVC wants one.
+export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 # Threads that wait for each other give way sooner than by default: as fast on a quiet machine, faster on a busy one.
 # Results do not depend on it.
 export GOMP_SPINCOUNT ?= 10000
@@ -23,29 +27,35 @@ CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 CHECK = python scripts/check.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
 
-.PHONY: help env repro plan gallery readme bench requirements lint format test test-all data gather
+.PHONY: help ready env repro plan gallery readme bench requirements lint format test test-all data gather
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP) ## the environment (.venv, pinned by requirements.txt)
+env: ready $(STAMP) ## the environment (.venv, pinned by requirements.txt)
 
-$(STAMP): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another with PYTHON=python3.12"; exit 1; }
-	@echo "making the environment in $(VENV) (about 6 GB: torch brings its CUDA libraries; once)"
-	@if command -v uv >/dev/null; then \
-	  { [ -x $(BIN)/python ] || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); } && uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt; \
+ready:
+	@$(PYTHON) scripts/ready.py $(VENV)
+
+# pip unpacks gigabytes: in the environment's folder, for /tmp may be small.
+$(STAMP): requirements.txt | ready
+	@echo "making the environment in $(VENV) (once; on Linux about 6 GB, for torch brings its CUDA libraries)"
+	@mkdir -p $(VENV)/tmp; export TMPDIR="$(dir $(BIN))tmp"; \
+	if command -v uv >/dev/null; then \
+	  { [ -x "$(BIN)/python" ] || uv venv -q --allow-existing --python "$$(command -v $(PYTHON))" $(VENV); } && \
+	  uv pip install -q --compile-bytecode --python "$(BIN)/python" -r requirements.txt; \
 	else \
-	  { [ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV); } && $(BIN)/python -m pip install -q -r requirements.txt; \
+	  { [ -x "$(BIN)/pip" ] || $(PYTHON) -m venv $(VENV); } && "$(BIN)/python" -m pip install -q -r requirements.txt; \
 	fi
+	@rm -rf $(VENV)/tmp
 	@# The project itself, editable, with nothing written into the checkout. A shared environment stays with its first.
-	@path="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/latent-atlas.pth"; \
+	@path="$$("$(BIN)/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/latent-atlas.pth"; \
 	  [ -d "$$(cat "$$path" 2>/dev/null)" ] || echo "$(CURDIR)/src" > "$$path"
 	@touch $@
 
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
+	@# exec: where the shell stays between two makes, as that of macOS does, a signal ends there.
 	@outdated="$$($(CHECK))" && exec $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
 
 # What scripts/check.py found: data and judges first, then several runs at a time, then what gathers all runs. DVC's

@@ -118,17 +118,13 @@ def cut(folder: Path) -> None:
 
 
 def last_commit(place: Path) -> Path:
-    """Clone the last commit, with what is not committed yet laid over it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    run(place.parent, "git", "clone", "-q", str(ROOT), str(place))
-    changed = run(ROOT, "git", "diff", "--name-only", "--no-renames", "HEAD")
-    new = run(ROOT, "git", "ls-files", "--others", "--exclude-standard")
-    for name in (changed + new).splitlines():
+    """Make a repository of this one's files as they are now, also where it is a folder of a larger one."""
+    for name in run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
-        else:
-            (place / name).unlink(missing_ok=True)
+    run(place, "git", "init", "-q")
+    commit(place, "now")
     return place
 
 

@@ -133,7 +133,8 @@ def pool(tmp_path: Path) -> Path:
     (tmp_path / "scripts").mkdir()
     for name, text in (("dvc.yaml", PIPELINE), ("stage.py", STAGE), ("scripts/check.py", CHECK)):
         (tmp_path / name).write_text(text)
-    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("Makefile", "scripts/ready.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
     subprocess.run(["dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
     return tmp_path
 
