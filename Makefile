@@ -5,6 +5,9 @@ VENV ?= .venv
 ifeq ($(VENV),none)
 PYTHON ?= python
 else
+ifneq ($(word 2,$(VENV)),)
+$(error VENV: found '$(VENV)'; allowed: a folder without blanks in its name, or none)
+endif
 PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed

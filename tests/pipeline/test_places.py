@@ -20,7 +20,7 @@ def tracked_texts() -> dict[str, str]:
 # None of these expressions matches itself.
 NOT_ON_A_MAC = {
     "a function of Linux": r"sched_get[a]ffinity|/pr[o]c/|os\.getr[a]ndom",
-    "an option of GNU's sed, grep, readlink, date or stat": r"sed -[i] |grep -[a-zA-Z]*[P]|readlink -[f]|date -[d]|stat -[c]",
+    "an option of GNU's sed, grep, readlink, date, stat": r"sed -[i] |grep -\w*[P]|readlink -[f]|date -[d]|stat -[c]",
     "bash newer than 3.2": r"map[f]ile|read[a]rray|declare -[A]|&[>]>|\|[&] ",
 }
 
