@@ -1,6 +1,5 @@
-"""The repository's files against each other: every run of params.yaml at toy size, dvc.yaml, the README."""
+"""The repository's files against each other: every run of params.yaml at toy size, dvc.yaml."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from atlas.training.optimizers import make_optimizers
 ROOT = Path(__file__).parents[2]
 SETTINGS = settings_file.load(ROOT / "params.yaml")
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-README = (ROOT / "README.md").read_text()
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 28, 28)}
 
 
@@ -80,29 +78,3 @@ def test_an_artifact_is_a_model_of_its_own_name() -> None:
         run = SETTINGS.run(key)
         labels = [run.dataset, run.model]
         assert artifact == {"path": f"outputs/models/{key}", "type": "model", "labels": labels}
-
-
-# --- the README -------------------------------------------------------------------------------------------------------
-
-
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", README, re.DOTALL)
-    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
-
-
-def test_the_readme_names_only_what_exists() -> None:
-    commands = readme_commands()
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert any(command.startswith("make repro") for command in commands)
-    assert any(command.startswith("make test") for command in commands)
-    for command in commands:
-        for target in re.findall(r"\bmake ([a-z-]+)", command):
-            assert target in targets, command
-        for run in re.findall(r"\b(?:mnist|cifar10|digits)_[a-z0-9_]+\b", command):
-            assert run in SETTINGS.runs or "_my_" in run, command
-        for script in re.findall(r"\b(?:src|scripts)/\w+\.py", command):
-            assert (ROOT / script).is_file(), command
-    # Links and pictures, to files and folders of this repository.
-    for place in re.findall(r'(?:src="|\]\()([^")#]+)', README):
-        assert place.startswith("http") or (ROOT / place).exists(), place
