@@ -12,8 +12,9 @@ import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from atlas.core.files import AtlasError, read_json, run_stage, write_json
 
@@ -70,26 +71,53 @@ def main() -> None:
 
 
 def build_model(run: "Run") -> None:
-    """Build a run's model and optimizers as `train` does; before the download, of CIFAR-10's shape.
+    """Build a run's model and optimizers as `train` does.
 
     Raises:
         AtlasError: if a setting does not fit.
     """
-    from atlas.core.datasets import Dataset
-    from atlas.core.model import Shape, build, find_model
+    from atlas.core.model import build, find_model
     from atlas.training.optimizers import make_optimizers
     from atlas.training.schedule import Schedule, prepare
 
     arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
-    shape: Shape = (3, 32, 32)
-    num_classes = 10
-    if (folder := Path("data") / run.dataset).exists():
-        dataset = Dataset.open(folder)
-        shape, num_classes = dataset.shape, len(dataset.classes)
-    model = build(run.model, shape, num_classes, arguments)
+    data = describe(run.dataset)
+    model = build(run.model, data.shape, data.num_classes, arguments)
     make_optimizers(model, **optimization)
     prepare(model, run)
-    Schedule.of(run, steps_per_epoch=1)
+    Schedule.of(run.resolve(data.images, data.shape), steps_per_epoch=1)
+
+
+class Data(NamedTuple):
+    """What decides a data set's networks and budgets."""
+
+    images: int
+    """Training images, about."""
+    shape: tuple[int, int, int]
+    num_classes: int
+
+
+@cache
+def describe(name: str) -> Data:
+    """Describe a data set: as it is in data/NAME, else as its folder will be read, else as CIFAR-10.
+
+    Raises:
+        AtlasError: if there is no such folder, or it holds no data set.
+    """
+    from atlas.core import settings as settings_file
+    from atlas.core.datasets import Dataset
+    from atlas.core.schema import FolderSettings
+
+    if (folder := Path("data") / name).exists():
+        dataset = Dataset.open(folder)
+        return Data(dataset.counts["train"], dataset.shape, len(dataset.classes))
+    settings = settings_file.load().datasets[name]
+    if not isinstance(settings, FolderSettings):
+        return Data(50_000, (3, 32, 32), 10)
+    from atlas.data import folder as folders
+
+    found = folders.find(name, settings.source)
+    return Data(len(found.paths), folders.image_shape(settings, folders.headers(found.paths)), len(found.classes))
 
 
 def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:
@@ -128,9 +156,10 @@ SIMILAR = ("key", "variant", "model", "dataset")
 
 
 def work(run: "Run") -> float:
-    """Return the work of a training relative to that of a similar run: images passed times the networks' width."""
-    # null, all images, is one number for every run of a data set.
-    return run.train.epochs * (run.train.images or 50_000) * run.train.width
+    """Return the work of a training relative to that of a similar run: images seen times the networks' width."""
+    budget = run.train.resolve(*describe(run.dataset)[:2])
+    assert budget.images
+    return budget.epochs * budget.images * budget.width
 
 
 def convolution_seconds() -> float:

@@ -54,9 +54,10 @@ class Gathered:
 
     def __init__(self, rows: list[Row], scale: str, run: Any, key: str) -> None:
         self.run, self.key = run, key
-        places = [f"runs.{run.key}", f"models.{run.model}", f"budgets.{scale}.train.{run.dataset}"]
+        own_budgets = f"datasets.{run.dataset}.budgets.{scale}."
+        places = [f"runs.{run.key}", f"models.{run.model}", own_budgets + "train", f"budgets.{scale}.train"]
         self.columns = [*(f"{place}.{key}" for place in places), *(["seed"] if key == "seed" else [])]
-        budgets = [f"budgets.{scale}.{stage}.{run.dataset}." for stage in ("train", "judge", "evaluate")]
+        budgets = [own_budgets, f"budgets.{scale}."]
         params = (f"models.{run.model}.", f"runs.{run.key}.", "judge.", "evaluation.", *budgets)
         self.deciding = (*params, *CODE, f"src/atlas/models/{run.model}.py", f"data/{run.dataset}")
         workspace, head, *experiments = rows

@@ -23,10 +23,10 @@ def evaluate_run(key: str) -> None:
     config = device_config()
     model, _ = load_model(require(Path("outputs/models") / key, f"train@{key}"), config.device)
     dataset = Dataset.open(Path("data") / run.dataset)
-    budget = settings.budget.evaluate[run.dataset]
+    budget = settings.budgets[run.dataset].evaluate
     test = dataset.split("test", config.device, budget.images)
     training = dataset.split("train", config.device, len(test))
-    judge = config.to_device(Judge(dataset.shape, len(dataset.classes), settings.budget.judge[run.dataset].width))
+    judge = config.to_device(Judge(dataset.shape, len(dataset.classes), settings.budgets[run.dataset].judge.width))
     load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
     generator = torch.Generator().manual_seed(settings.seed)
     try:
@@ -34,7 +34,7 @@ def evaluate_run(key: str) -> None:
             model, judge, test, training, settings.evaluation, budget, generator, settings.inversion
         ).run()
     except ValueError as error:
-        raise AtlasError(f"budgets.{settings.scale}.evaluate.{run.dataset}.images: {error}") from None
+        raise AtlasError(f"budgets.{settings.scale}.evaluate.images: {error}") from None
     write_json(Path("outputs/metrics") / f"{key}.json", metrics)
     arrays = {name: values.float().cpu().numpy() for name, values in per_image.items()}
     with atomic_write(Path("outputs/per_image") / f"{key}.npz") as tmp, tmp.open("wb") as file:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from atlas.core.files import AtlasError, atomic_dir, require, run_stage, write_json
+from atlas.core.files import atomic_dir, require, run_stage, write_json
 
 
 def train_run(key: str) -> None:
@@ -31,10 +31,9 @@ def train_run(key: str) -> None:
     data = require(Path("data") / run.dataset, f"download@{run.dataset}")
     dataset = Dataset.open(data)
     labels = shown_labels(f"runs.{run.key}.frame_labels", run.train.frame_labels, dataset.classes)
+    run = run.resolve(dataset.counts["train"], dataset.shape)
     training = dataset.split("train", config.device, run.train.images)
     validation = dataset.split("validation", config.device)
-    if len(training) < run.train.batch_size:
-        raise AtlasError(f"runs.{run.key}.batch_size: found {run.train.batch_size}; allowed: at most {len(training)}")
     torch.manual_seed(run.seed)
     model = config.to_device(build(run.model, dataset.shape, len(dataset.classes), arguments))
     groups = make_optimizers(model, **optimization)

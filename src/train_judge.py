@@ -22,9 +22,10 @@ def train_judge(name: str) -> None:
 
     settings = settings_file.load()
     settings_file.require_known("dataset", name, settings.datasets)
-    budget, seed = settings.budget.judge[name], settings.judge.seed
+    seed = settings.judge.seed
     config = device_config()
     dataset = Dataset.open(Path("data") / name)
+    budget = settings.budgets[name].judge.resolve(dataset.counts["train"], dataset.shape)
     training = dataset.split("train", config.device, budget.images)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -52,7 +52,7 @@ def record_settings() -> None:
     sections = {"scale", "seed", "runs", "shown_labels", *module.SECTIONS}
 
     class Row:
-        """One row of a budget, or a data set, by its keys."""
+        """A budget, or a data set, by its keys."""
 
         def __init__(self, path: str, row: Any) -> None:
             self._path, self._row = path, row
@@ -61,15 +61,21 @@ def record_settings() -> None:
             log("setting", f"{self._path}.{name}")
             return getattr(self._row, name)
 
-    class Rows(dict[str, Any]):
-        """The rows of a budget, or all data sets, by name."""
+    class Budgets:
+        """The budgets of a data set, each of which the data set may override."""
 
-        def __init__(self, path: str, rows: dict[str, Any]) -> None:
-            super().__init__(rows)
-            self.path = path
+        def __init__(self, scale: str, dataset: str, budgets: Any) -> None:
+            self._scale, self._dataset, self._budgets = scale, dataset, budgets
+
+        def __getattr__(self, stage: str) -> Any:
+            log("setting", f"datasets.{self._dataset}")
+            return Row(f"budgets.{self._scale}.{stage}", getattr(self._budgets, stage))
+
+    class Datasets(dict[str, Any]):
+        """All data sets, by name."""
 
         def __getitem__(self, name: str) -> Row:
-            return Row(f"{self.path}.{name}", super().__getitem__(name))
+            return Row(f"datasets.{name}", super().__getitem__(name))
 
     class RecordedRun(module.Run):
         """A run whose parts are logged as the keys of params.yaml that they come from."""
@@ -79,16 +85,16 @@ def record_settings() -> None:
         def __getattribute__(self, name: str) -> Any:
             fields = object.__getattribute__(self, "__dict__")
             keys = {
-                "seed": "seed",
-                "train": f"budgets.{RecordedRun.scale}.train.{fields['dataset']}",
-                "training": "training",
-                "settings": f"models.{fields['model']}",
-                "defaults": f"models.{fields['model']}",
+                "seed": ["seed"],
+                "train": [f"budgets.{RecordedRun.scale}.train", f"datasets.{fields['dataset']}"],
+                "training": ["training"],
+                "settings": [f"models.{fields['model']}"],
+                "defaults": [f"models.{fields['model']}"],
             }
             log("setting", f"runs.{fields['key']}")
             for part in keys if name == "__dict__" else [name]:
-                if part in keys:
-                    log("setting", keys[part])
+                for key in keys.get(part, []):
+                    log("setting", key)
             return super().__getattribute__(name)
 
     class RecordedSettings(module.Settings):
@@ -109,16 +115,12 @@ def record_settings() -> None:
         for key, run in settings.runs.items():
             runs[key] = object.__new__(RecordedRun)
             object.__getattribute__(runs[key], "__dict__").update(vars(run))
-        budget = {
-            stage: Rows(f"budgets.{settings.scale}.{stage}", getattr(settings.budget, stage))
-            for stage in type(settings.budget).model_fields
-        }
         copy = object.__new__(RecordedSettings)
         copy.__dict__.update(
             vars(settings),
             runs=runs,
-            datasets=Rows("datasets", settings.datasets),
-            budget=settings.budget.model_copy(update=budget),
+            datasets=Datasets(settings.datasets),
+            budgets={name: Budgets(settings.scale, name, row) for name, row in settings.budgets.items()},
         )
         return copy
 

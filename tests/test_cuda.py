@@ -15,16 +15,15 @@ import torch
 from tests.conftest import PARAMS, VARIANTS, Build, Noise, optimization
 from torch import Tensor
 
+from atlas.core.budgets import EvaluateBudget, TrainBudget
 from atlas.core.datasets import Split, epoch_batches, to_unit
 from atlas.core.device import DeviceConfig, device_config
 from atlas.core.latent import decode_uint8, map_axes, map_codes
 from atlas.core.model import Losses
 from atlas.core.schema import (
-    EvaluateBudget,
     EvaluationSettings,
     InversionSettings,
     SnapshotSettings,
-    TrainBudget,
     TrainingSettings,
 )
 from atlas.core.settings import Run
@@ -245,7 +244,7 @@ def test_training_is_deterministic_and_resumes_in_the_same_bytes(
 ) -> None:
     """Twelve steps, so that graphs are at work; twice, and once stopped after the seventh."""
     monkeypatch.setattr(loop, "CHECK_EVERY", 1)
-    budget = TrainBudget(epochs=3, batch_size=10, width=0.125, images=None, frames=4, frame_grid=2)
+    budget = TrainBudget(epochs=3, images_seen=1, batch_size=10, min_steps=1, width=0.125, frames=4, frame_grid=2)
     run = Run("a_run", "noise", variant, 3, budget, TrainingSettings(**PARAMS["training"]), {}, {})
     snapshots = SnapshotSettings(map_quantile=0.05, codes=512, epochs=24, frame_bytes=2_000_000)
     training, validation = (

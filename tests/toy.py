@@ -108,11 +108,8 @@ def cut(folder: Path) -> None:
     yaml.width = 120
     content = yaml.load(params.read_text(encoding="utf-8"))
     content["scale"] = "smoke"
-    for part in (content["datasets"], *(part for budget in content["budgets"].values() for part in budget.values())):
-        for name in set(part) - {DATASET}:
-            del part[name]
-    for name in set(content["runs"]) - {RUN}:
-        del content["runs"][name]
+    for part, name in (("datasets", DATASET), ("runs", RUN)):
+        content[part] = {name: content[part][name]}
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
 

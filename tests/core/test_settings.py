@@ -21,8 +21,11 @@ from atlas.training.optimizers import make_optimizers
 GONE = object()
 """Stands for: take the key away."""
 VAE, GAN = "runs.mnist_vae_2", "runs.mnist_cvae_gan_2"
-TRAIN = "budgets.smoke.train.mnist"
+TRAIN = "budgets.smoke.train"
 COUNT = "a whole number from 1 up to 1000000"
+
+
+MNIST = "datasets.mnist"
 
 
 def _broken(raw: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -50,7 +53,9 @@ def test_the_real_file_passes_at_every_scale(raw: dict[str, Any]) -> None:
     for scale in SCALES:
         settings = _check_all({**raw, "scale": scale})
         for key, entry in raw["runs"].items():
-            budget = raw["budgets"][scale]["train"][entry["dataset"]]
+            budget = {"epochs": 0, "images": None, **raw["budgets"][scale]["train"]}
+            changed = raw["datasets"][entry["dataset"]].get("budgets", {}).get(scale, {}).get("train", {})
+            budget |= changed | ({"min_steps": 1} if "batch_size" in entry else {})
             flat = settings.flat(key)
             assert flat.pop("variant")
             assert not any(flat.pop(name) for name in ("frame_steps", "frame_map", "frame_labels")), "not set"
@@ -121,7 +126,10 @@ def test_whole_numbers_are_fractions_too(raw: dict[str, Any]) -> None:
 
 
 NOT_COUNTS = [
-    *((f"{VAE}.epochs", value, f"{VAE}.epochs: found {value!r}; allowed: {COUNT}") for value in (0, 2.0, "2", None)),
+    *(
+        (f"{VAE}.epochs", value, f"{VAE}.epochs: found {value!r}; allowed: a whole number from 0")
+        for value in (-1, 2.0, "2")
+    ),
     *(
         (f"{VAE}.latent_dim", value, f"{VAE}.latent_dim: found {value!r}; allowed: a whole number from 1 up to 4096")
         for value in (-1, True, [2], 10**30)
@@ -142,10 +150,21 @@ NOT_COUNTS = [
         (f"{VAE}.latentdim", 2, f"{VAE}.latentdim: model 'vae' has no such setting, did you mean 'latent_dim'?"),
         (f"{GAN}.gama", 2, f"{GAN}.gama: model 'vae_gan' has no such setting, did you mean 'gamma'?; allowed: dataset"),
         (f"{VAE}.epoch", 2, f"{VAE}.epoch: model 'vae' has no such setting, did you mean 'epochs'?; allowed: dataset,"),
-        (f"{TRAIN}.epoch", 2, f"{TRAIN}.epoch: unknown key, did you mean 'epochs'?; allowed: epochs, batch_size,"),
+        (f"{TRAIN}.epoch", 2, f"{TRAIN}.epoch: unknown key, did you mean 'epochs'?; allowed: epochs, images_seen,"),
         ("budgets.smoke.trian", {}, "budgets.smoke.trian: unknown key, did you mean 'train'?; allowed: train, judge,"),
-        ("budgets.smoke.train.mnits", {}, "budgets.smoke.train.mnits: unknown key, did you mean 'mnist'?"),
         ("budgets.tiny", {}, "budgets.tiny: unknown key; allowed: smoke, cpu, gpu"),
+        (f"{MNIST}.budgets.tiny", {}, f"{MNIST}.budgets.tiny: unknown key; allowed: smoke, cpu, gpu"),
+        (f"{MNIST}.budgets.gpu", {"trian": {}}, f"{MNIST}.budgets.gpu.trian: unknown key, did you mean 'train'?"),
+        (f"{MNIST}.budgets.gpu.train", {"images": 0}, f"{MNIST}.budgets.gpu.train.images: found 0; allowed: {COUNT}"),
+        (f"{MNIST}.budgets.cpu", {"judge": {"widht": 1}}, f"{MNIST}.budgets.cpu.judge.widht: unknown key, did you m"),
+        (f"{MNIST}.source", GONE, f"{MNIST}.source: missing; allowed: a folder of images, or src/atlas/data/download"),
+        (f"{MNIST}.size", 64, f"{MNIST}.size: unknown key; allowed: source, validation"),
+        (
+            f"{MNIST}.validation",
+            1.5,
+            f"{MNIST}.validation: found 1.5; allowed: a whole number from 1 up to 10000000 or",
+        ),
+        ("datasets.my set", {}, "datasets: found 'my set'; allowed: names of letters, digits and underscores"),
         ("datasets.mnist.valid", 1, "datasets.mnist.valid: unknown key, did you mean 'validation'?"),
         ("snapshots.epoch", 1, "snapshots.epoch: unknown key, did you mean 'epochs'?"),
         ("judge.learning_rte", 1, "judge.learning_rte: unknown key, did you mean 'learning_rate'?"),
@@ -181,8 +200,7 @@ NOT_COUNTS = [
         ("models.vae.dropout", GONE, "models.vae.dropout: missing"),
         ("budgets.smoke", GONE, "budgets.smoke: missing (every scale needs its budgets)"),
         ("budgets.smoke.train", GONE, "budgets.smoke.train: missing"),
-        (TRAIN, GONE, f"{TRAIN}: missing (every data set needs a row)"),
-        (f"{TRAIN}.epochs", GONE, f"{TRAIN}.epochs: missing"),
+        (f"{TRAIN}.images_seen", GONE, f"{TRAIN}.images_seen: missing"),
         (f"{VAE}.model", GONE, f"{VAE}.model: missing; allowed: ae, vae,"),
         (VAE, None, f"{VAE}: found nothing; allowed: a mapping"),
         # Numbers out of range, and what is no number.
@@ -232,9 +250,9 @@ def test_names_with_line_ends_are_refused_in_one_line(raw: dict[str, Any], path:
 
 
 def test_an_unknown_key_is_named_before_the_key_that_it_should_have_been(raw: dict[str, Any]) -> None:
-    row = raw["budgets"]["smoke"]["train"]["mnist"]
-    row["epoch"] = row.pop("epochs")
-    with pytest.raises(AtlasError, match=r"epoch: unknown key, did you mean 'epochs'\?"):
+    row = raw["budgets"]["smoke"]["train"]
+    row["frame"] = row.pop("frames")
+    with pytest.raises(AtlasError, match=r"frame: unknown key, did you mean 'frames'\?"):
         check(raw)
 
 
@@ -319,3 +337,81 @@ def test_dvc_changes_one_line_where_one_value_changes(tmp_path: Path) -> None:
     before, after = (path.read_text(encoding="utf-8").splitlines() for path in (ROOT / "params.yaml", file))
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert changed == [("    gamma: 0.02", "    gamma: 2")]
+
+
+@pytest.mark.parametrize(
+    ("scale", "dataset", "train", "judge"),
+    [
+        ("smoke", "mnist", (1, 64, 0.125, 2560, 8, 5), (1, 100, 8, 6000)),
+        ("smoke", "cifar10", (1, 64, 0.125, 2560, 8, 5), (1, 100, 8, 6000)),
+        ("smoke", "digits", (2, 32, 0.125, 1258, 8, 5), (4, 32, 8, 1258)),
+        ("cpu", "mnist", (4, 64, 0.5, 55000, 90, 7), (3, 100, 16, 55000)),
+        ("cpu", "cifar10", (5, 64, 0.5, 45000, 60, 5), (6, 100, 16, 45000)),
+        ("cpu", "digits", (40, 32, 0.5, 1258, 60, 7), (30, 32, 16, 1258)),
+        ("gpu", "mnist", (56, 64, 1, 55000, 150, 9), (12, 100, 32, 55000)),
+        ("gpu", "cifar10", (100, 64, 2, 45000, 150, 7), (40, 100, 64, 45000)),
+        ("gpu", "digits", (200, 32, 1, 1258, 100, 9), (60, 32, 32, 1258)),
+    ],
+)
+def test_the_committed_data_sets_have_the_budgets_of_their_results(
+    raw: dict[str, Any], scale: str, dataset: str, train: tuple[float, ...], judge: tuple[float, ...]
+) -> None:
+    budgets = check({**raw, "scale": scale}).budgets[dataset]
+    shape = (3, 32, 32) if dataset == "cifar10" else (1, 28, 28)
+    count = {"mnist": 55000, "cifar10": 45000, "digits": 1258}[dataset]
+    of_train, of_judge = (budget.resolve(count, shape) for budget in (budgets.train, budgets.judge))
+    names = ("epochs", "batch_size", "width", "images", "frames", "frame_grid")
+    assert tuple(getattr(of_train, name) for name in names) == train
+    assert tuple(getattr(of_judge, name) for name in ("epochs", "batch_size", "width", "images")) == judge
+
+
+def test_small_and_large_data_cost_the_same(raw: dict[str, Any]) -> None:
+    raw["datasets"]["flowers"] = {"source": "flowers"}
+    raw["runs"]["flowers_vae"] = {"dataset": "flowers", "model": "vae"}
+    run = check({**raw, "scale": "cpu"}).run("flowers_vae")
+    small, large, huge = (
+        run.resolve(count, shape).train
+        for count, shape in ((240, (3, 32, 32)), (240_000, (1, 28, 28)), (240_000, (3, 64, 64)))
+    )
+    assert (small.images, small.batch_size, small.epochs) == (240, 16, 938)
+    assert (large.images, large.batch_size, large.epochs) == (225_000, 64, 1)
+    assert (huge.images, huge.batch_size, huge.epochs) == (56_250, 64, 1), (
+        "an image of four times the pixels costs four"
+    )
+    assert run.resolve(3, (3, 16, 16)).train.batch_size == 2, "no more than there are images"
+
+
+def test_a_batch_size_that_a_run_asks_for_is_kept(raw: dict[str, Any]) -> None:
+    raw["runs"]["digits_cvae_2"] |= {"batch_size": 512, "epochs": 3}
+    budget = check(raw).run("digits_cvae_2").resolve(1258, (1, 28, 28)).train
+    assert (budget.batch_size, budget.epochs, budget.images) == (512, 3, 1258)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({}, "source: missing; allowed: a folder of images, or src/"),
+        ({"source": 3}, "source: missing"),
+        ({"source": "~/flowers"}, "source: found '~/flowers'; DVC does not know '~': write '/"),
+        ({"size": 0}, "size: found 0; allowed: sides from 16 to 128 that the networks can halve, such as 16 or 20"),
+        ({"size": 7}, "size: found 7; allowed: sides from 16 to 128 that the networks can halve, such as 16 or 20"),
+        ({"size": 5000}, "size: found 5000; allowed: sides from 16 to 128 that the networks can halve, such as 128 or"),
+        ({"size": 50}, "size: found 50; allowed: sides from 16 to 128 that the networks can halve, such as 48 or 56"),
+        ({"size": [48, 90]}, "size: found [48, 90]; allowed: sides from 16 to 128 that the networks can halve, s"),
+        ({"size": [64]}, "size: found [64]; allowed: a side from 16 to 128, or [height, width]"),
+        ({"size": "64"}, "size: found '64'; allowed: a side from 16 to 128, or [height, width]"),
+        ({"size": True}, "size: found True; allowed: a"),
+        ({"channels": 2}, "channels: found 2; allowed: 1, 3 or null"),
+        ({"fit": "cropp"}, "fit: found 'cropp', did you mean 'crop'?; allowed: crop, pad, stretch"),
+        ({"background": "white"}, "background: found 'white'; allowed: "),
+        ({"broken": True}, "broken: found True; allowed: stop, skip"),
+        ({"test": 1.0}, "test: found 1.0; allowed: a whole number from 1 up to 10000000 or a number above 0"),
+        ({"validation": 0}, "validation: found 0; allowed: a whole number from 1"),
+        ({"sise": 32}, "sise: unknown key, did you mean 'size'?"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_is_refused(raw: dict[str, Any], entry: dict[str, Any], message: str) -> None:
+    raw["datasets"]["flowers"] = {**({"source": "flowers"} if entry else {}), **entry}
+    with pytest.raises(AtlasError) as error:
+        check(raw)
+    assert str(error.value).startswith("params.yaml: datasets.flowers.") and message in str(error.value)

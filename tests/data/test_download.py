@@ -1,6 +1,7 @@
 """Fetch, verify, decode, split. Most tests read small files in the official formats, whose checksums stand in for the
 official ones; the last ones read the official files, where ATLAS_MIRROR names them."""
 
+import bz2
 import errno
 import gzip
 import hashlib
@@ -21,13 +22,17 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import scipy.io
 from numpy.typing import NDArray
 from tests.conftest import ROOT
-from torchvision.datasets import CIFAR10, MNIST
+from torchvision.datasets import CIFAR10, CIFAR100, KMNIST, MNIST, SVHN, USPS, FashionMNIST
 
 from atlas.core.datasets import SPLITS, Dataset
 from atlas.core.files import AtlasError
-from atlas.data.download import download, stratified
+from atlas.core.schema import DatasetSettings
+from atlas.core.settings import OFFICIAL
+from atlas.data.download import download
+from atlas.data.splits import stratified
 
 TRAIN, TEST = 60, 20
 CLASSES = [f"class {i}" for i in range(10)]
@@ -70,10 +75,9 @@ def _truth(shape: tuple[int, ...]) -> Truth:
     }
 
 
-@pytest.fixture
-def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Truth]:
-    """A mirror of a small MNIST, and what it holds."""
-    truth, raw = _truth((1, 28, 28)), tmp_path / "mirror" / "MNIST" / "raw"
+def _write_mnist(kind: type[MNIST], mirror: Path, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a mirror of a small MNIST, or of a data set in its format."""
+    raw = mirror / kind.__name__ / "raw"
     raw.mkdir(parents=True)
     resources = []
     for prefix, split in (("train", "train"), ("t10k", "test")):
@@ -85,7 +89,14 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Truth]
             content = gzip.compress(header + values.tobytes(), mtime=0)
             (raw / file).write_bytes(content)
             resources.append((file, _md5(content)))
-    monkeypatch.setattr(MNIST, "resources", resources)
+    monkeypatch.setattr(kind, "resources", resources)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Truth]:
+    """A mirror of a small MNIST, and what it holds."""
+    truth = _truth((1, 28, 28))
+    _write_mnist(MNIST, tmp_path / "mirror", truth, monkeypatch)
     return tmp_path / "mirror", truth
 
 
@@ -177,6 +188,66 @@ def test_cifar10_is_the_same_from_folder_and_archive(tmp_path: Path, cifar10: tu
     shutil.rmtree(mirror / "cifar-10-batches-py")
     download("cifar10", 10, tmp_path / "archive", mirror)
     assert _bytes(tmp_path / "folder") == _bytes(tmp_path / "archive") == _bytes(tmp_path / "incomplete")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fashion_mnist", FashionMNIST), ("kmnist", KMNIST)])
+def test_data_sets_in_the_format_of_mnist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: type[MNIST]
+) -> None:
+    truth = _truth((1, 28, 28))
+    _write_mnist(kind, tmp_path / "mirror", truth, monkeypatch)
+    download(name, 0.25, tmp_path / name, tmp_path / "mirror")
+    _assert_splits(_arrays(tmp_path / name), truth, 15)
+    assert Dataset.open(tmp_path / name).classes == kind.classes
+
+
+def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, folder = _truth((3, 32, 32)), tmp_path / "mirror" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    names = [f"class {i}" for i in range(100)]
+    contents: dict[str, Any] = {"meta": {"fine_label_names": names}}
+    for split in ("train", "test"):
+        pixels = truth[f"{split}_images"].reshape(len(truth[f"{split}_labels"]), -1)
+        contents[split] = {"data": pixels, "fine_labels": truth[f"{split}_labels"].tolist()}
+    for name, content in contents.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+    md5 = {name: _md5((folder / name).read_bytes()) for name in contents}
+    for split in ("train", "test"):
+        monkeypatch.setattr(CIFAR100, f"{split}_list", [[split, md5[split]]])
+    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": md5["meta"]})
+    download("cifar100", 20, tmp_path / "cifar100", tmp_path / "mirror")
+    _assert_splits(_arrays(tmp_path / "cifar100"), truth, 20)
+    assert Dataset.open(tmp_path / "cifar100").classes == names
+
+
+@pytest.mark.parametrize(("name", "kind"), [("svhn", SVHN), ("usps", USPS)])
+def test_data_sets_of_one_file_a_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: type[SVHN] | type[USPS]
+) -> None:
+    truth, mirror = _truth((3, 32, 32) if kind is SVHN else (1, 16, 16)), tmp_path / "mirror"
+    mirror.mkdir()
+    files = {}
+    for split in ("train", "test"):
+        images, labels = truth[f"{split}_images"], truth[f"{split}_labels"]
+        url, file, _ = kind.split_list[split]
+        if kind is SVHN:  # whose zeros have label 10
+            ones = np.where(labels == 0, 10, labels)[:, None]
+            scipy.io.savemat(mirror / file, {"X": images.transpose(2, 3, 1, 0), "y": ones})
+        else:  # values from -1 to 1, labels from 1 on
+            rows = [
+                f"{label + 1} "
+                + " ".join(f"{i + 1}:{(value + 0.5) / 127.5 - 1:.6f}" for i, value in enumerate(image.flat))
+                for image, label in zip(images, labels, strict=True)
+            ]
+            (mirror / file).write_bytes(bz2.compress("\n".join(rows).encode()))
+        files[split] = [url, file, _md5((mirror / file).read_bytes())]
+    monkeypatch.setattr(kind, "split_list", files)
+    download(name, 15, tmp_path / name, mirror)
+    _assert_splits(_arrays(tmp_path / name), truth, 15)
+    assert Dataset.open(tmp_path / name).classes == [str(digit) for digit in range(10)]
+    _flip(mirror / files["test"][1])
+    with pytest.raises(AtlasError, match="is not the official file"):
+        download(name, 15, tmp_path / name, mirror)
 
 
 def test_a_read_only_mirror_will_do(tmp_path: Path, mnist: tuple[Path, Truth]) -> None:
@@ -453,7 +524,7 @@ def test_an_impossible_validation_split_is_refused(tmp_path: Path, name: str, va
 
 
 def test_an_unknown_dataset_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(AtlasError, match=r"'mnits', did you mean 'mnist'.*mnist, cifar10, digits"):
+    with pytest.raises(AtlasError, match=r"'mnits', did you mean 'mnist'.*mnist, fashion_mnist, .*, digits"):
         download("mnits", 10, tmp_path / "mnits", None)
 
 
@@ -511,7 +582,7 @@ def test_digits_keep_their_labels_and_splits_share_no_image(digits: Path) -> Non
 
 
 def _run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
-    settings = SimpleNamespace(datasets={"digits": SimpleNamespace(validation=100)})
+    settings = SimpleNamespace(datasets={"digits": DatasetSettings(source=OFFICIAL, validation=100)})
     monkeypatch.setattr("atlas.core.settings.load", lambda: settings)
     monkeypatch.setattr("sys.argv", ["download.py", *arguments])
     monkeypatch.chdir(folder)

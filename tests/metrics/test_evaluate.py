@@ -10,10 +10,11 @@ from tests.conftest import PARAMS
 from tests.metrics.brightest_pixel import BrightestPixel
 from torch import Tensor
 
+from atlas.core.budgets import EvaluateBudget
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
-from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings
+from atlas.core.schema import EvaluationSettings, InversionSettings
 from atlas.metrics.classifier import Judge
 from atlas.metrics.evaluate import Evaluation, subset
 from atlas.metrics.likelihood import binarize

@@ -50,7 +50,7 @@ def test_every_run_trains_and_is_evaluated_at_toy_size(
 
     judge, generator = Judge(SHAPES[run.dataset], 10, 4), torch.Generator().manual_seed(0)
     evaluation = SETTINGS.evaluation.model_copy(update={"subset": 30, "transfers": 20})
-    budget = SETTINGS.budget.evaluate[run.dataset].model_copy(update={"importance_samples": 2, "inversions": 4})
+    budget = SETTINGS.budgets[run.dataset].evaluate.model_copy(update={"importance_samples": 2, "inversions": 4})
     inversion = SETTINGS.inversion.model_copy(update={"steps": 2})
     metrics, _ = Evaluation(model.eval(), judge, split, split, evaluation, budget, generator, inversion).run()
     assert all(value == value for value in metrics.values())

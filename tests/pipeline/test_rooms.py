@@ -46,7 +46,7 @@ FORBIDDEN = {
     "atlas.core.files": ["torch", "numpy", "pydantic"],
     "atlas.core.settings": ["torch", "numpy"],
     "atlas.core.model": ["numpy", "pydantic", "matplotlib"],
-    "atlas.core": ["matplotlib", "PIL"],
+    "atlas.core": ["matplotlib"],
     "atlas.nn": ["pydantic", "matplotlib"],
     "atlas.models": ["numpy", "matplotlib", "json", "pathlib"],
     "atlas.training": ["matplotlib", "PIL"],

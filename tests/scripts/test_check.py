@@ -44,6 +44,7 @@ def test_what_follows_from_a_change_is_outdated(changed: list[str], stages: list
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     content: dict[str, Any] = {"convolution": 2.0, "stages": {"train": 1, "sample": 10}}
     content["train"] = {"mnist_gan": {"seconds": 60, "work": check.work(GAN)}, "gone": {"seconds": 1, "work": 1}}
     check.RECORD.parent.mkdir()
@@ -96,6 +97,7 @@ def test_a_setting_that_does_not_fit_is_refused(
 ) -> None:
     """Before anything was downloaded."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     raw["runs"][run] |= change
     with pytest.raises(AtlasError, match=line):
         check.build_model(settings_file.check(raw).run(run))

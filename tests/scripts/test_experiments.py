@@ -38,8 +38,8 @@ def row(frechet: float, name: str | None = "some", /, **changes: Any) -> Row:
         f"runs.{GAN}.gamma": 0.02,
         f"runs.{GAN}.seed": "None",
         "models.vae_gan.dropout": 0.0,
-        "budgets.cpu.train.mnist.epochs": 4.0,
-        "budgets.cpu.evaluate.mnist.images": "None",
+        "budgets.cpu.train.images_seen": 4.0,
+        "datasets.mnist.budgets.cpu.train.frames": "None",
         "src/atlas/models/vae_gan.py": "c1",
         "src/atlas/core": "c2",
         "data/mnist": "d1",
@@ -66,7 +66,7 @@ def gathered(*experiments: Row, key: str = "seed", own: Row = OWN) -> Gathered:
         ("seed", {"seed": 2.0, "runs_mnist_gan_latent_dim": 8.0, "src_atlas_gallery": "another"}, 2),
         ("gamma", {f"runs_{GAN}_gamma": 2.0}, 2),
         ("dropout", {"models_vae_gan_dropout": 0.3}, 0.3),
-        ("epochs", {"budgets_cpu_train_mnist_epochs": 9.0}, 9),
+        ("images_seen", {"budgets_cpu_train_images_seen": 9.0}, 9),
     ],
 )
 def test_an_experiment_that_differs_in_that_setting_alone_counts(key: str, changes: Row, value: float) -> None:
@@ -75,7 +75,7 @@ def test_an_experiment_that_differs_in_that_setting_alone_counts(key: str, chang
 
 @pytest.mark.parametrize(
     "name", ["scale", "data_mnist", "src_atlas_core", "src_atlas_models_vae_gan_py", "judge_seed", f"runs_{GAN}_gamma",
-             "models_vae_gan_dropout", "budgets_cpu_train_mnist_epochs", "budgets_cpu_evaluate_mnist_images"]
+             "models_vae_gan_dropout", "budgets_cpu_train_images_seen", "datasets_mnist_budgets_cpu_train_frames"]
 )  # fmt: skip
 def test_one_that_differs_in_anything_else_that_matters_does_not(name: str) -> None:
     assert gathered(row(4.0, seed=2.0, **{name: "another"})).metrics == {}

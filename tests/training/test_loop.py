@@ -10,12 +10,13 @@ import torch
 from tests.conftest import PARAMS, VARIANTS, Build, Noise, optimization
 from torch import Tensor, nn
 
+from atlas.core.budgets import TrainBudget
 from atlas.core.datasets import Split, to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
 from atlas.core.history import EXPLOSION, write_history
 from atlas.core.model import Losses, Model
-from atlas.core.schema import SnapshotSettings, TrainBudget, TrainingSettings
+from atlas.core.schema import SnapshotSettings, TrainingSettings
 from atlas.core.settings import Run
 from atlas.nn.losses import squared_error
 from atlas.training import loop
@@ -109,7 +110,9 @@ def test_a_step_is_every_groups_own_gradient_step(
 def make_run(name: str, **changes: Any) -> Run:
     budget: dict[str, Any] = {
         "epochs": 3,
+        "images_seen": 1,
         "batch_size": 10,
+        "min_steps": 1,
         "width": 0.125,
         "images": None,
         "frames": 5,

@@ -71,16 +71,14 @@ class Dataset:
             raise _changed(path, f"{type(error).__name__}: {error}") from None
 
     def split(self, name: str, device: torch.device | str = "cpu", limit: int | None = None) -> Split:
-        """Return the train, validation or test split, or its first `limit` images, on `device`.
+        """Return the train, validation or test split, or at most its first `limit` images, on `device`.
 
         Raises:
-            AtlasError: if the split holds fewer than `limit` images, or its files disagree with dataset.json.
+            AtlasError: if its files disagree with dataset.json.
         """
         if name not in self.counts:
             raise AtlasError(f"{self.folder} has no split '{name}'; there are: {', '.join(self.counts)}")
         count = self.counts[name]
-        if limit is not None and not 1 <= limit <= count:
-            raise AtlasError(f"{limit} {name} images of {self.name} were asked for; allowed: 1 to {count}")
         images = self._array(f"{name}_images.npy", (count, *self.shape))
         labels = self._array(f"{name}_labels.npy", (count,))
         if labels.max() >= max(1, len(self.classes)):

@@ -23,8 +23,6 @@ Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)]
 Width = Annotated[FiniteFloat, Field(gt=0, le=16, strict=True)]
 LatentDim = Annotated[int, Field(ge=1, le=4096, strict=True)]
 LabelNames = Annotated[list[str | int], Field(min_length=1, max_length=10)]
-StepRange = Annotated[list[Count], Field(min_length=2, max_length=2)]
-"""[every how many steps, up to which step]."""
 RateSchedule = Literal["constant", "cosine"]
 Scale = Literal["smoke", "cpu", "gpu"]
 
@@ -39,24 +37,26 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Part = Annotated[int, Field(ge=1, le=10_000_000, strict=True)] | Annotated[float, Field(gt=0, lt=1, strict=True)]
+"""Of a data set: a number of images, or a share."""
+
+
 class DatasetSettings(Strict):
-    """`datasets.<name>`."""
+    """`datasets.<name>`, less its budgets, of a data set that is downloaded."""
 
-    validation: Count
+    source: str
+    validation: Part = 0.1
 
 
-class TrainBudget(Strict):
-    """`budgets.<scale>.train.<dataset>`. A run may override each key."""
+class FolderSettings(DatasetSettings):
+    """`datasets.<name>`, less its budgets, of a folder of images."""
 
-    epochs: Count
-    batch_size: Count
-    width: Width
-    images: Count | None
-    frames: Annotated[int, Field(ge=2, le=10_000)]
-    frame_grid: Annotated[int, Field(ge=1, le=100)]
-    frame_steps: Annotated[list[StepRange], Field(min_length=1, max_length=100)] | None = None
-    frame_map: bool = False
-    frame_labels: LabelNames | None = None
+    test: Part = 0.1
+    size: int | list[int] = 64
+    channels: Literal[1, 3] | None = None
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    background: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")] = "#ffffff"
+    broken: Literal["stop", "skip"] = "stop"
 
 
 class TrainingSettings(Strict):
@@ -68,31 +68,6 @@ class TrainingSettings(Strict):
     kl_warm_up: Annotated[FiniteFloat, Field(ge=0, le=1)]
     gradient_clip: Positive | None
     patience: Count | None
-
-
-class JudgeBudget(Strict):
-    """`budgets.<scale>.judge.<dataset>`."""
-
-    epochs: Count
-    batch_size: Count
-    width: Annotated[int, Field(ge=1, le=1024)]
-    images: Count | None
-
-
-class EvaluateBudget(Strict):
-    """`budgets.<scale>.evaluate.<dataset>`."""
-
-    images: Count | None
-    importance_samples: Annotated[int, Field(ge=1, le=100_000)]
-    inversions: Count
-
-
-class Budgets(Strict):
-    """`budgets.<scale>`: a row for each stage, keyed by data set."""
-
-    train: dict[str, TrainBudget]
-    judge: dict[str, JudgeBudget]
-    evaluate: dict[str, EvaluateBudget]
 
 
 class SnapshotSettings(Strict):
@@ -286,7 +261,7 @@ def _allowed(node: Mapping[str, Any]) -> str:
     if "anyOf" in node:
         return " or ".join(_allowed(branch) for branch in node["anyOf"])
     if "enum" in node:
-        return ", ".join(node["enum"])
+        return ", ".join(map(str, node["enum"]))
     if node.get("type") == "array" and "type" in node["items"]:
         return f"a list, each {_allowed(node['items'])}"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list"}

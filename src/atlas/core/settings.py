@@ -8,7 +8,7 @@ setting needs no edit here.
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from pydantic import create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from atlas.core.budgets import Budgets, TrainBudget, by_scale, override
 from atlas.core.files import AtlasError
 from atlas.core.schema import (
     SCALES,
     AnimationSettings,
-    Budgets,
     DatasetSettings,
     EvaluationSettings,
+    FolderSettings,
     InversionSettings,
     JudgeSettings,
     LabelNames,
@@ -31,7 +32,6 @@ from atlas.core.schema import (
     SnapshotSettings,
     Strict,
     T,
-    TrainBudget,
     TrainingSettings,
     check_keys,
     check_mapping,
@@ -43,6 +43,11 @@ from atlas.core.schema import (
     shown_labels,
     unknown_key,
 )
+from atlas.core.sizes import check_size
+
+OFFICIAL = "src/atlas/data/download.py"
+"""Source of the data sets that are downloaded by name."""
+MISSING_SOURCE = f"missing; allowed: a folder of images, or {OFFICIAL} for a data set that is downloaded by its name"
 
 
 def variant(model: str, settings: Mapping[str, Any]) -> str:
@@ -67,6 +72,10 @@ class Run:
     settings: dict[str, Any]
     """The model's defaults, with what the run changes; not yet checked against the model's constructor."""
     defaults: dict[str, Any]
+
+    def resolve(self, count: int, shape: tuple[int, int, int]) -> "Run":
+        """Return this run with the budget that it has on `count` training images of a shape: see `Budget.resolve`."""
+        return replace(self, train=self.train.resolve(count, shape))
 
     @property
     def variant(self) -> str:
@@ -103,7 +112,8 @@ class Settings:
     scale: str
     seed: int
     datasets: dict[str, DatasetSettings]
-    budget: Budgets
+    budgets: dict[str, Budgets]
+    """Of each data set, at the scale that is set."""
     runs: dict[str, Run]
     snapshots: SnapshotSettings
     judge: JudgeSettings
@@ -218,14 +228,14 @@ def _check(raw: Any) -> Settings:
     if top["scale"] not in SCALES:
         raise invalid_value("scale", top["scale"], SCALES)
     seed = parse_value("seed", Seed, top["seed"])
-    datasets = {
-        name: parse(f"datasets.{name}", DatasetSettings, value)
-        for name, value in check_mapping("datasets", top["datasets"]).items()
-    }
     budgets = check_mapping("budgets", top["budgets"])
     check_keys("budgets", budgets, SCALES)
-    # Every scale is checked, not only the chosen one: a broken row should not wait for the day it is switched to.
-    rows = {scale: _budgets(f"budgets.{scale}", budgets.get(scale), datasets) for scale in SCALES}
+    datasets, rows = {}, {}
+    for name, raw_dataset in check_mapping("datasets", top["datasets"]).items():
+        own = dict(check_mapping(f"datasets.{name}", raw_dataset))
+        # Every scale is checked, not only the chosen one: a mistake should not wait for the day it is switched to.
+        rows[name] = by_scale(f"datasets.{name}.budgets", budgets, own.pop("budgets", {}))[top["scale"]]
+        datasets[name] = _dataset(f"datasets.{name}", own)
     training = parse("training", TrainingSettings, top["training"])
     models = {
         name: _defaults(f"models.{name}", value) for name, value in check_mapping("models", top["models"]).items()
@@ -235,27 +245,32 @@ def _check(raw: Any) -> Settings:
     for key, value in check_mapping("runs", top["runs"]).items():
         if not key.replace("_", "").isalnum():
             raise AtlasError(f"runs: found {key!r}; allowed: names made of letters, digits and underscores")
-        runs[key] = _run(key, value, models, trainings, datasets, rows[top["scale"]], seed)
+        runs[key] = _run(key, value, models, trainings, datasets, rows, seed)
     sections: dict[str, Any] = {name: parse(name, schema, top[name]) for name, schema in SECTIONS.items()}
     check_keys("shown_labels", check_mapping("shown_labels", top["shown_labels"]), datasets)
     shown = {
         name: parse_value(f"shown_labels.{name}", LabelNames, value) for name, value in top["shown_labels"].items()
     }
-    return Settings(top["scale"], seed, datasets, rows[top["scale"]], runs, **sections, shown_labels=shown)
+    return Settings(top["scale"], seed, datasets, rows, runs, **sections, shown_labels=shown)
 
 
-def _budgets(path: str, raw: Any, datasets: Mapping[str, Any]) -> Budgets:
-    if raw is None:
-        raise AtlasError(f"{path}: missing (every scale needs its budgets)")
-    for stage, rows in check_mapping(path, raw).items():
-        if stage in Budgets.model_fields:
-            check_keys(f"{path}.{stage}", check_mapping(f"{path}.{stage}", rows), datasets)
-    budgets = parse(path, Budgets, raw)
-    for stage in Budgets.model_fields:
-        for name in datasets:
-            if name not in getattr(budgets, stage):
-                raise AtlasError(f"{path}.{stage}.{name}: missing (every data set needs a row)")
-    return budgets
+def _dataset(path: str, raw: Mapping[str, Any]) -> DatasetSettings:
+    """Return what a data set says of itself: one that code of this project downloads, or a folder of images."""
+    if not path.split(".", 1)[1].replace("_", "").isalnum():
+        raise AtlasError(
+            f"datasets: found {path.split('.', 1)[1]!r}; allowed: names of letters, digits and underscores"
+        )
+    source = raw.get("source")
+    if not isinstance(source, str) or not source:
+        raise AtlasError(f"{path}.source: {MISSING_SOURCE}")
+    if source == OFFICIAL:
+        return parse(path, DatasetSettings, raw)
+    if source.startswith("~"):
+        raise AtlasError(
+            f"{path}.source: found {source!r}; DVC does not know '~': write {str(Path(source).expanduser())!r}"
+        )
+    check_size(f"{path}.size", raw.get("size", 64))
+    return parse(path, FolderSettings, raw)
 
 
 def _run(
@@ -264,7 +279,7 @@ def _run(
     models: Mapping[str, dict[str, Any]],
     trainings: Mapping[str, TrainingSettings],
     datasets: Mapping[str, Any],
-    budget: Budgets,
+    budgets: Mapping[str, Budgets],
     seed: int,
 ) -> Run:
     path = f"runs.{key}"
@@ -287,7 +302,7 @@ def _run(
             raise AtlasError(
                 f"{path}.{name}: model '{names['model']}' has no such setting{owner}; allowed: {', '.join(allowed)}"
             )
-    train = _overlay(path, budget.train[names["dataset"]], own)
+    train = _overlay(path, budgets[names["dataset"]].train, own)
     training = _overlay(path, trainings[names["model"]], own)
     return Run(
         key=key,
@@ -304,7 +319,7 @@ def _run(
 def _overlay(path: str, defaults: T, own: dict[str, Any]) -> T:
     """Take the keys of `defaults` out of a model's or a run's own entry, and return the defaults with them."""
     changes = {name: own.pop(name) for name in list(own) if name in type(defaults).model_fields}
-    return parse(path, type(defaults), {**defaults.model_dump(), **changes})
+    return override(path, defaults, changes)
 
 
 def _merged(path: str, default: Any, value: Any) -> Any:

@@ -9,39 +9,37 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
-from torchvision.datasets import CIFAR10, MNIST
+from torchvision.datasets import CIFAR10, CIFAR100, KMNIST, MNIST, SVHN, USPS, FashionMNIST
 from torchvision.datasets.utils import calculate_md5
 
-from atlas.core.files import AtlasError, atomic_dir, write_json
-from atlas.core.settings import require_known
-
-Uint8 = NDArray[np.uint8]
+from atlas.core.files import AtlasError, atomic_dir
+from atlas.core.schema import require_known
+from atlas.data.splits import Part, Uint8, number, stratified, write
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a download fails; torchvision itself would wait for ever."""
 
-Part = tuple[Uint8, Uint8]
-"""Images [N, C, H, W] and labels [N]."""
 Decoded = tuple[Part, Part, list[str]]
 """Official training images (before the validation split is cut), test images and class names."""
 
 
-def download(name: str, validation: int, folder: Path, mirror: Path | None) -> str:
+def download(name: str, validation: float, folder: Path, mirror: Path | None) -> str:
     """Download the data set `name` to `folder` (data/NAME), whole or not at all; the same bytes every time.
 
     Args:
-        name: mnist, cifar10 or digits.
-        validation: images cut from the training images, an equal share of every class as far as it goes.
+        name: one of `SOURCES`.
+        validation: images cut from the training images, a number or a share; of every class alike, as far as it goes.
         folder: where the arrays go; what a killed download of the same dataset left beside it is removed.
         mirror: a folder laid out as torchvision's root, copied from and never written to; None for the official hosts.
 
@@ -52,12 +50,8 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
         AtlasError: on an unknown name, an impossible `validation`, a mirror's file that is missing or not the official
             one, hosts that cannot be reached, a download with the wrong checksum, or a folder that cannot be written.
     """
-    num_train, read = SOURCES[require_known("dataset", name, SOURCES)]
-    if not 1 <= validation < num_train:
-        raise AtlasError(
-            f"datasets.{name}.validation: found {validation}; allowed: 1 to {num_train - 1}, "
-            f"cut from the {num_train} training images"
-        )
+    source = SOURCES[require_known("dataset", name, SOURCES)]
+    number(f"datasets.{name}.validation", validation, source.num_train)
     if mirror is not None and not mirror.is_dir():
         raise AtlasError(
             f"ATLAS_MIRROR: there is no folder '{mirror}'; name one laid out as torchvision's root, or unset it to "
@@ -66,50 +60,31 @@ def download(name: str, validation: int, folder: Path, mirror: Path | None) -> s
     with atomic_dir(folder) as tmp:
         # Inside: atomic_dir has made the parent folder, and next time clears away what a killed download left here.
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part", dir=folder.parent) as work:
-            train, test, classes = read(Path(work), mirror)
-        held_out = stratified(train[1], validation)
-        splits = {
-            "train": [array[~held_out] for array in train],
-            "validation": [array[held_out] for array in train],
+            train, test, classes = source.read(Path(work), mirror)
+        held_out = stratified(train[1], number(f"datasets.{name}.validation", validation, len(train[1])))
+        splits: dict[str, Part] = {
+            "train": (train[0][~held_out], train[1][~held_out]),
+            "validation": (train[0][held_out], train[1][held_out]),
             "test": test,
         }
-        for split, arrays in splits.items():
-            for part, array in zip(("images", "labels"), arrays, strict=True):
-                np.save(tmp / f"{split}_{part}.npy", np.ascontiguousarray(array))
-        counts = {split: len(labels) for split, (_, labels) in splits.items()}
-        shape = list(test[0].shape[1:])
-        content = {"name": name, "shape": shape, "classes": classes, "counts": counts}
-        framing = "digit" if shape[0] == 1 else "crop"
-        write_json(tmp / "dataset.json", {**content, "framing": framing, "background": "#ffffff"})
-    if read is _digits:
+        write(tmp, name, classes, splits, source.framing, source.background)
+    if source.read is _digits:
         return "scikit-learn"
     return f"the mirror {mirror}" if mirror else "the official hosts"
 
 
-def stratified(labels: Uint8, count: int, seed: int = 0) -> NDArray[np.bool_]:
-    """Stratified choice of `count` images, the same share of every class to within one, as a mask over `labels`."""
-    shuffled = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
-    sizes = np.bincount(labels)
-    starts = np.cumsum(sizes) - sizes
-    # Each image's place within its shuffled class, as a fraction: the lowest `count` take every class equally deep.
-    depth = (np.arange(len(labels)) - np.repeat(starts, sizes) + 0.5) / np.repeat(sizes, sizes)
-    chosen = np.zeros(len(labels), dtype=np.bool_)
-    chosen[shuffled[np.argsort(depth, kind="stable")[:count]]] = True
-    return chosen
-
-
-def _mnist(work: Path, mirror: Path | None) -> Decoded:
-    files = [(f"MNIST/raw/{file}", md5) for file, md5 in MNIST.resources]
-    return _load_verified(MNIST, files, work, mirror)
-
-
-def _cifar10(work: Path, mirror: Path | None) -> Decoded:
-    batches = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
-    files = [(f"{CIFAR10.base_folder}/{file}", md5) for file, md5 in batches]
-    archive = (CIFAR10.filename, CIFAR10.tgz_md5)
+def _files(kind: Any, mirror: Path | None) -> list[tuple[str, str]]:
+    """Return the official files of a class of torchvision's: (path below its root, MD5)."""
+    if issubclass(kind, MNIST):
+        return [(f"{kind.__name__}/raw/{file}", md5) for file, md5 in kind.resources]
+    if not issubclass(kind, CIFAR10):
+        return [(file, md5) for _, file, md5 in (kind.split_list[split] for split in ("train", "test"))]
+    batches = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    files = [(f"{kind.base_folder}/{file}", md5) for file, md5 in batches]
+    archive = (kind.filename, kind.tgz_md5)
     if mirror is None or ((mirror / archive[0]).is_file() and not all((mirror / file).is_file() for file, _ in files)):
-        files = [archive]
-    return _load_verified(CIFAR10, files, work, mirror)
+        return [archive]
+    return files
 
 
 def _digits(_work: Path, _mirror: Path | None) -> Decoded:
@@ -129,8 +104,9 @@ def _enlarge(digit: NDArray[np.float64]) -> Uint8:
     return np.clip(np.round(1.5 * (large - 127.5) + 127.5), 0, 255).astype(np.uint8)
 
 
-def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: Path | None) -> Decoded:
-    """Load torchvision's dataset of that class, made of `files`: (path below torchvision's root, MD5)."""
+def _torchvision(kind: Any, work: Path, mirror: Path | None) -> Decoded:
+    """Read torchvision's data set of that class, from files that were verified."""
+    files = _files(kind, mirror)
     if mirror is not None:
         # A copy is verified before torchvision would silently download a wrong one anew.
         for file, md5 in files:
@@ -153,7 +129,8 @@ def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: 
     # torchvision has no parameter for it.
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        train, test = (kind(work, train=train, download=True) for train in (True, False))
+        choices = [{"split": split} if kind is SVHN else {"train": split == "train"} for split in ("train", "test")]
+        train, test = (kind(work, **choice, download=True) for choice in choices)
     except (RuntimeError, URLError, HTTPException, ConnectionError, TimeoutError, SSLError) as error:
         # torchvision leaves what it got: a file there that is not the official one says what went wrong.
         for file, md5 in files:
@@ -169,19 +146,38 @@ def _load_verified(kind: Any, files: list[tuple[str, str]], work: Path, mirror: 
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    # MNIST's first class is "0 - zero" there, and its images have no axis of channels.
-    return _part(train), _part(test), [name.partition(" - ")[0] for name in train.classes]
+    # MNIST's first class is "0 - zero" there; some digits have no names.
+    names = getattr(train, "classes", [str(digit) for digit in range(10)])
+    return _part(train), _part(test), [name.partition(" - ")[0] for name in names]
 
 
 def _part(split: Any) -> Part:
     images = np.asarray(split.data)
-    return images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2), np.asarray(split.targets, dtype=np.uint8)
+    labels = np.asarray(split.labels if isinstance(split, SVHN) else split.targets, dtype=np.uint8)
+    if isinstance(split, CIFAR10):
+        images = images.transpose(0, 3, 1, 2)
+    return images.reshape(len(images), -1, *images.shape[-2:]), labels
 
 
-SOURCES: dict[str, tuple[int, Callable[[Path, Path | None], Decoded]]] = {
-    "mnist": (60_000, _mnist),
-    "cifar10": (50_000, _cifar10),
-    "digits": (1_797 - 1_797 // 5, _digits),
+class Source(NamedTuple):
+    """What is known of a data set before anything is fetched, and what reads it."""
+
+    num_train: int
+    """Official training images."""
+    read: Callable[[Path, Path | None], Decoded]
+    """(empty working folder, mirror) -> the decoded data set."""
+    framing: str = "crop"
+    background: str = "#ffffff"
+
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(60_000, partial(_torchvision, MNIST), "digit"),
+    "fashion_mnist": Source(60_000, partial(_torchvision, FashionMNIST), "pad", "#000000"),
+    "kmnist": Source(60_000, partial(_torchvision, KMNIST), "digit"),
+    "usps": Source(7_291, partial(_torchvision, USPS), "digit"),
+    "cifar10": Source(50_000, partial(_torchvision, CIFAR10)),
+    "cifar100": Source(50_000, partial(_torchvision, CIFAR100)),
+    "svhn": Source(73_257, partial(_torchvision, SVHN)),
+    "digits": Source(1_797 - 1_797 // 5, _digits, "digit"),
 }
-"""Of each data set, the number of official training images, known before anything is fetched, and what reads it:
-(empty working folder, mirror) -> the decoded data set."""
+"""Every data set that is downloaded by its name."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from atlas.core.budgets import EvaluateBudget
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE, encode_dataset, invert
 from atlas.core.model import Model
-from atlas.core.schema import EvaluateBudget, EvaluationSettings, InversionSettings
+from atlas.core.schema import EvaluationSettings, InversionSettings
 from atlas.metrics import distances, likelihood
 from atlas.metrics.bootstrap import Numbers, mean_interval, ratio_interval, with_interval
 from atlas.metrics.classifier import Judge, classify

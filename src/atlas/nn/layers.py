@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from atlas.core.sizes import halvings
+
 NEGATIVE_SLOPE = 0.3
 """Of the leaky ReLU, as in the original tutorials."""
 LABEL_SCALE = 4.0
@@ -19,10 +21,12 @@ def scaled_channels(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
 
 
-def check_shape(shape: tuple[int, int, int]) -> None:
-    """Refuse images that cannot be halved twice."""
-    if shape[1] % 4 or shape[2] % 4:
-        raise ValueError(f"image sides must be multiples of 4, found {shape[1]} x {shape[2]}")
+def check_shape(shape: tuple[int, int, int]) -> int:
+    """Return how often the networks halve images of that shape; refuse what cannot be halved so often."""
+    times = halvings(*shape[1:])
+    if shape[1] % 2**times or shape[2] % 2**times:
+        raise ValueError(f"image sides must be multiples of {2**times}, found {shape[1]} x {shape[2]}")
+    return times
 
 
 def one_hot(labels: Tensor, num_classes: int, scale: float = LABEL_SCALE) -> Tensor:

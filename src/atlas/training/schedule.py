@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from atlas.core.budgets import TrainBudget
 from atlas.core.files import AtlasError
 from atlas.core.model import Model
-from atlas.core.schema import TrainBudget
 from atlas.core.settings import Run
 from atlas.training.snapshots import epoch_ends, snapshot_steps
 
