@@ -27,7 +27,8 @@ def main() -> None:
         try:
             runtime = onnx_runtime.fetch(CACHE)
         except AtlasError as error:
-            print(f"the latent explorers will show maps drawn beforehand: {error}")
+            again = "make gallery" if partial else "dvc repro -f -s gallery"
+            print(f"the latent explorers will show maps drawn beforehand: {error}; once that is mended, `{again}`")
     folder = root / "outputs" / "gallery"
     pages.build(folder, runs, judges, claims, list(METRICS.values()), settings.scale, settings.seed, runtime)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
