@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -100,16 +100,16 @@ def recorded(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "PATH": path, "RECORDER_LOG": str(folder / "log")}
 
 
-def cut(folder: Path) -> None:
-    """Leave params.yaml one run, its data set and the smallest scale, and make that run an artifact."""
+def cut(folder: Path, runs: Sequence[str] = (RUN,), datasets: Sequence[str] = (DATASET,)) -> None:
+    """Leave params.yaml these runs, their data sets and the smallest scale, and make the first run an artifact."""
     params, pipeline = folder / "params.yaml", folder / "dvc.yaml"
-    pipeline.write_text(pipeline.read_text().replace("mnist_cvae_8", RUN))
+    pipeline.write_text(pipeline.read_text().replace("mnist_cvae_8", runs[0]))
     yaml = YAML()
     yaml.width = 120
     content = yaml.load(params.read_text(encoding="utf-8"))
     content["scale"] = "smoke"
-    for part, name in (("datasets", DATASET), ("runs", RUN)):
-        content[part] = {name: content[part][name]}
+    for part, names in (("datasets", datasets), ("runs", runs)):
+        content[part] = {name: content[part][name] for name in names}
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
 
