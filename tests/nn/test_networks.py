@@ -27,6 +27,32 @@ def test_every_network_fits_every_image(network: Network, shape: Shape, cond_cla
         torch.testing.assert_close(decode.eval()(codes, labels), decode(codes, probs))
 
 
+@pytest.mark.parametrize("sides", [(16, 16), (48, 96), (64, 64), (40, 128), (128, 128)], ids=str)
+def test_networks_of_larger_images_grow_by_a_convolution_a_halving(sides: tuple[int, int]) -> None:
+    """The smaller side ends at 4 to 8 pixels, and the weights stay within those of 32 x 32 times the longer side's."""
+    shape = (3, *sides)
+    encoder = ENCODERS["conv"](shape, 8, 8, 0.5)
+    decoder = DECODERS["conv"](shape, 8, 0.5)
+    discriminator = DISCRIMINATORS["conv"](shape, 0.5)
+    assert 4 <= min(decoder.base[1:]) <= 8
+    features = encoder.features[:-1](torch.rand(2, *shape))
+    assert features.shape[2:] == decoder.base[1:], "as many halvings as doublings"
+    assert decoder(encoder(torch.rand(2, *shape))[:, :8]).shape == (2, *shape)
+    logits, layer = discriminator(torch.rand(2, *shape))
+    assert logits.shape == (2,) and layer.shape[1] <= 16 * 4 * 4 * max(sides) / min(sides)
+
+    def count(*networks: nn.Module) -> int:
+        return sum(parameter.numel() for network in networks for parameter in network.parameters())
+
+    usual = count(ENCODERS["conv"]((3, 32, 32), 8, 8, 0.5), DECODERS["conv"]((3, 32, 32), 8, 0.5))
+    assert count(encoder, decoder) < 1.5 * usual * max(sides) / min(sides)
+
+
+def test_sides_that_cannot_be_halved_are_refused() -> None:
+    with pytest.raises(ValueError, match="image sides must be multiples of 8, found 64 x 100"):
+        ENCODERS["conv"]((3, 64, 100), 8)
+
+
 def test_the_original_networks_are_the_tutorials() -> None:
     """Layer by layer, weights counted by hand from the text: part 6, 28 x 28, width 1, d = 8, ten labels."""
 

@@ -1,4 +1,7 @@
-"""Convolutional networks of the original tutorials, for any image whose sides are multiples of four.
+"""Convolutional networks of the original tutorials, for images of 16 to 128 pixels a side, square or not.
+
+They halve an image until its smaller side is 8 or less: twice up to 32 pixels, as the tutorials', three times up to 64
+and four times up to 128, each time by one more convolution.
 
 `width` multiplies every channel count; 1 is the original size. Images come as [N, C, H, W] in [0, 1]. What differs from
 the original, so that a few epochs suffice (measured on samples of a conditional VAE, d = 8, on MNIST, by how often a
@@ -49,7 +52,7 @@ class Encoder(Conditioned):
         original: bool = False,
     ) -> None:
         super().__init__(cond_classes, 1.0 if original else LABEL_SCALE)
-        check_shape(shape)
+        times = check_shape(shape)
         first, second = scaled_channels(32, width), scaled_channels(64, width)
         self.features = nn.Sequential(
             nn.Conv2d(shape[0], first, 3, stride=2, padding=1),
@@ -59,9 +62,18 @@ class Encoder(Conditioned):
             nn.Conv2d(first, second, 3, padding=1),
             nn.LeakyReLU(NEGATIVE_SLOPE),
             Dropout(dropout),
+            *[
+                layer
+                for _ in range(times - 2)
+                for layer in (
+                    nn.Conv2d(second, second, 3, stride=2, padding=1),
+                    nn.LeakyReLU(NEGATIVE_SLOPE),
+                    Dropout(dropout),
+                )
+            ],
             nn.Flatten(),
         )
-        flat = second * (shape[1] // 4) * (shape[2] // 4) + cond_classes
+        flat = second * (shape[1] >> times) * (shape[2] >> times) + cond_classes
         self.dense = dense(
             [flat, *([scaled_channels(64, width)] if original else [HIDDEN, HIDDEN]), latent_dim + num_extra_outputs],
             dropout,
@@ -93,8 +105,8 @@ class Decoder(Conditioned):
         batch_norm: bool = False,
     ) -> None:
         super().__init__(cond_classes, 1.0 if original else LABEL_SCALE)
-        check_shape(shape)
-        self.base = (scaled_channels(128, width), shape[1] // 4, shape[2] // 4)
+        times = check_shape(shape)
+        self.base = (scaled_channels(128, width), shape[1] >> times, shape[2] >> times)
         second, third = scaled_channels(64, width), scaled_channels(32, width)
         flat = self.base[0] * self.base[1] * self.base[2]
         self.dense = dense([latent_dim + cond_classes, *([] if original else [HIDDEN, HIDDEN]), flat])
@@ -103,6 +115,16 @@ class Decoder(Conditioned):
             norm(self.base[0]),
             nn.LeakyReLU(NEGATIVE_SLOPE),
             Dropout(dropout),
+            *[
+                layer
+                for _ in range(times - 2)
+                for layer in (
+                    UpsampledConv2d(self.base[0], self.base[0], 5, bias=not batch_norm),
+                    norm(self.base[0]),
+                    nn.LeakyReLU(NEGATIVE_SLOPE),
+                    Dropout(dropout),
+                )
+            ],
             UpsampledConv2d(self.base[0], second, 5, bias=not batch_norm),
             norm(second),
             nn.LeakyReLU(NEGATIVE_SLOPE),
@@ -148,7 +170,7 @@ class Discriminator(Conditioned):
         original: bool = False,
     ) -> None:
         super().__init__(0 if projection else cond_classes, 1.0 if original else LABEL_SCALE)
-        check_shape(shape)
+        times = check_shape(shape)
         first, second, last = scaled_channels(128, width), scaled_channels(64, width), 16
         self.first = nn.Sequential(
             StridedConv2d(shape[0], first, 7),
@@ -161,9 +183,19 @@ class Discriminator(Conditioned):
             nn.LeakyReLU(NEGATIVE_SLOPE),
             nn.MaxPool2d(2, ceil_mode=True),
             Dropout(dropout),
+            *[
+                layer
+                for _ in range(times - 2)
+                for layer in (
+                    nn.Conv2d(second, second, 3, padding=1),
+                    nn.LeakyReLU(NEGATIVE_SLOPE),
+                    nn.MaxPool2d(2, ceil_mode=True),
+                    Dropout(dropout),
+                )
+            ],
             nn.Conv2d(second, last, 3, padding=1),
         )
-        flat = last * -(-shape[1] // 8) * -(-shape[2] // 8)
+        flat = last * -(-shape[1] // 2 ** (times + 1)) * -(-shape[2] // 2 ** (times + 1))
         self.dropout = Dropout(dropout)
         self.output = nn.Linear(flat, 1)
         self.projection = nn.Linear(cond_classes, flat, bias=False) if projection and cond_classes else None
