@@ -76,6 +76,17 @@ def test_commands_and_links_name_only_what_exists() -> None:
             assert place.startswith("http") or (ROOT / name).parent.joinpath(place).exists(), f"{name}: {place}"
 
 
+def test_the_readme_counts_the_runs() -> None:
+    assert f"of the {len(SETTINGS.runs)} runs" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_variable_of_the_environment_is_explained() -> None:
+    texts = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "Makefile"]
+    names = {name for path in sources for name in re.findall(r"\bATLAS_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    assert "ATLAS_THREADS" in names and [name for name in sorted(names) if name not in texts] == []
+
+
 PROMISES = {
     "The same bytes": "pipeline/test_same_bytes.py::test_two_clones_at_different_paths_make_the_same_bytes",
     "Resuming": "pipeline/test_resume.py::test_a_training_killed_at_random_moments_ends_in_the_same_bytes",
