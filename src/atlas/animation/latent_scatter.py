@@ -12,7 +12,7 @@ from atlas.plotting.frames import Frames
 from atlas.plotting.style import class_style
 
 SIDE = 480  # pixels of the square that the codes lie in
-EDGE = 30  # pixels at its left and below it, for the ends of its axes
+EDGE = 46  # pixels at its left and below it, for the ends of its axes
 RADIUS = 4  # pixels of a marker
 OPACITY = 0.6  # of a marker
 OVERSAMPLING = 4  # markers are drawn so many times as large, and made small again, for smooth edges
