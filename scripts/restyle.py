@@ -19,20 +19,27 @@ def main() -> None:
     parser.add_argument("run", help="a trained run of a conditional model, such as mnist_cvae_gan_8")
     parser.add_argument("image", type=Path, help="an image file, of any size and format that Pillow reads")
     parser.add_argument("--label", help="what the image shows, by name or number; else the classifier predicts it")
+    parser.add_argument(
+        "--labels", help="up to ten labels to draw, separated by commas; else ten of them, evenly spaced"
+    )
     parser.add_argument("--output", type=Path, default=Path("restyled.png"), help="the picture to write (%(default)s)")
     parser.add_argument("--source", default=".", help="a checkout's folder or the Git address of one (%(default)s)")
     options = parser.parse_args()
-    print(restyle(options.run, options.image, options.output, options.label, options.source))
+    labels = options.labels.split(",") if options.labels else None
+    print(restyle(options.run, options.image, options.output, options.label, options.source, labels))
 
 
-def restyle(run: str, file: Path, output: Path, label: str | None = None, source: str = ".") -> str:
-    """Write the sheet of an image file's style in every label; return a line about it.
+def restyle(
+    run: str, file: Path, output: Path, label: str | None = None, source: str = ".", labels: list[str] | None = None
+) -> str:
+    """Write the sheet of an image file's style in every label, of many in ten of them; return a line about it.
 
     Args:
         run: a trained run of a conditional model.
         output: a PNG.
         label: what the image shows, by name or number; None if the data set's classifier is to predict it.
         source: a checkout's folder or the Git address of one.
+        labels: names of those to draw, ten at most.
 
     Raises:
         AtlasError: if the run or the image cannot be read, the run takes no labels, or the output is no PNG.
@@ -43,14 +50,18 @@ def restyle(run: str, file: Path, output: Path, label: str | None = None, source
     import atlas
     from atlas.core.device import device_config
     from atlas.core.latent import to_uint8
-    from atlas.inference.own_image import read_image
+    from atlas.core.schema import MOST_LABELS, shown_labels
+    from atlas.plotting.canvas import display_names
     from atlas.plotting.sheets import style_transfer_sheet
 
     if output.suffix.lower() != ".png":
         raise AtlasError(f"--output: found '{output}'; allowed: a name that ends in .png")
     model = atlas.load(run, source, str(device_config().device))
     model.require_labels()
-    image = read_image(file, model.shape)
+    if labels and len(labels) > MOST_LABELS:
+        raise AtlasError(f"--labels: found {len(labels)} labels; allowed: up to {MOST_LABELS}")
+    shown = shown_labels("--labels", labels, model.classes)
+    image = model.read_image(file)
     if label is None:
         own, probability = predict_label(model, source, image)
         origin = f"read as {model.classes[own]} ({probability:.0%} sure; --label says otherwise)"
@@ -58,9 +69,13 @@ def restyle(run: str, file: Path, output: Path, label: str | None = None, source
         own = model.label(label)
         origin = f"given as {model.classes[own]}"
     transfers = to_uint8(torch.from_numpy(model.transfer(image, own)[0]))
-    title = f"{run} · the style of {file.name} ({model.classes[own]}) in every label"
-    style_transfer_sheet(output, image, transfers[own], transfers, model.classes, own, title)
-    return f"{file}: {origin}; its style in {len(transfers)} labels in {output}"
+    names = display_names(model.classes)
+    which = "every label" if len(shown) == len(names) else f"{len(shown)} of {len(names)} labels"
+    title = f"{run} · the style of {file.name} ({names[own]}) in {which}"
+    place = shown.index(own) if own in shown else -1
+    chosen = [names[number] for number in shown]
+    style_transfer_sheet(output, image, transfers[own], transfers[shown], chosen, place, title)
+    return f"{file}: {origin}; its style in {len(shown)} labels in {output}"
 
 
 def predict_label(model: "PretrainedModel", source: str, image: "np.ndarray") -> tuple[int, float]:

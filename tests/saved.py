@@ -37,5 +37,6 @@ def save_run(
         variant=variant,
         classes=list(classes),
         arguments=arguments,
+        framing="digit" if shape[0] == 1 else "crop",
     )
     return model

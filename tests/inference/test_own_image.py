@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from sklearn.datasets import load_digits
 
 from atlas.core.files import AtlasError
+from atlas.core.images import to_pixels
 from atlas.inference.own_image import read_image
 
 GREY, COLOR = (1, 28, 28), (3, 32, 32)
@@ -188,3 +189,19 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     draw_four().save(tmp_path / "good.png")
     with pytest.raises(AtlasError, match="2 channels cannot take a picture; allowed: 1 or 3"):
         read_image(tmp_path / "good.png", (2, 16, 20))
+
+
+@pytest.mark.parametrize("framing", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(1, 48, 96), (3, 16, 32)])
+def test_a_photograph_is_framed_as_the_data_sets_images(
+    framing: str, size: tuple[int, int, int], tmp_path: Path
+) -> None:
+    photo = Image.merge("RGB", [Image.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)]).crop(
+        (0, 0, 256, 200)
+    )
+    photo.save(tmp_path / "photo.png")
+    pixels = read_image(tmp_path / "photo.png", size, framing, "#ff0000")
+    assert np.array_equal(pixels, to_pixels(photo, size, framing, "#ff0000"))
+    (tmp_path / "broken.png").write_bytes((tmp_path / "photo.png").read_bytes()[:300])
+    with pytest.raises(AtlasError, match=r"broken\.png: "):
+        read_image(tmp_path / "broken.png", size, framing)

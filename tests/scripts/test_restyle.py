@@ -16,7 +16,6 @@ from tests.saved import save_run
 import atlas
 from atlas.core.datasets import Dataset
 from atlas.core.files import AtlasError
-from atlas.inference.own_image import read_image
 from download import download_dataset
 from train_judge import train_judge
 
@@ -67,7 +66,7 @@ def test_a_digit_from_a_file_is_read_and_restyled(
     )
     # The sheet shows what the model decodes.
     model = atlas.load("digits_cvae_2")
-    transferred = model.transfer(read_image(Path("six.png"), model.shape), "6")[0, 8, 0]
+    transferred = model.transfer(model.read_image("six.png"), "6")[0, 8, 0]
     cell = (transferred * 255).round().astype(int).repeat(5, 0).repeat(5, 1)
     with Image.open("restyled.png") as file:
         sheet = np.asarray(file.convert("L")).astype(int)
@@ -77,6 +76,8 @@ def test_a_digit_from_a_file_is_read_and_restyled(
     command("digits_cvae_2", "six.png", "--label", "3", "--output", "as/three.png")
     assert "given as 3; its style in 10 labels in as/three.png" in capsys.readouterr().out
     assert Path("as/three.png").is_file()
+    command("digits_cvae_2", "six.png", "--label", "3", "--labels", "1,7,9")
+    assert "its style in 3 labels in restyled.png" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ def test_a_digit_from_a_file_is_read_and_restyled(
         (["digits_cvae_2", "white.png"], r"white\.png: an empty picture: found no ink"),
         (["digits_cvae_2", "four.png", "--label", "four"], "unknown label of digits 'four'; there are: 0, 1"),
         (["digits_cvae_2", "four.png", "--label", "12"], "label: found 12; allowed: 0 to 9"),
+        (["digits_cvae_2", "four.png", "--labels", "1,x"], r"--labels: found 'x'; allowed: 0, 1"),
         (["digits_cvae_2", "four.png", "--output", "a.jpg"], r"--output: found 'a\.jpg'; allowed: a name that ends in"),
     ],
 )
@@ -96,6 +98,13 @@ def test_the_command_refuses(arguments: list[str], words: str, command: Command)
     with pytest.raises(AtlasError, match=words) as refusal:
         command(*arguments)
     assert "\n" not in str(refusal.value)
+
+
+def test_of_many_labels_ten_are_drawn(home: Path, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = [f"label {label}" for label in range(26)]
+    save_run(home / "outputs/models/letters_cvae", shape=(3, 16, 32), classes=classes)
+    command("letters_cvae", "four.png", "--label", "label 3")
+    assert "given as label 3; its style in 10 labels" in capsys.readouterr().out
 
 
 def test_an_unconditional_model_cannot(home: Path, command: Command) -> None:
