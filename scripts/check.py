@@ -1,8 +1,11 @@
-"""Check of all settings before a long run, with a forecast of its time.
+"""Check of all settings before a long run, with a forecast of its time; or a look at a data set.
 
 Every part of params.yaml is checked and every model is built, so that a mistake is refused before any work. The
 forecast goes to stderr. It rests on results/seconds.json, the seconds of the committed run, scaled by one timed
 convolution. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
+
+With the name of a data set it prints what the data set holds, and what the networks of its runs will be, and draws a
+sheet of images as the networks will see them. It needs no DVC and writes nothing else.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     from atlas.core.settings import Run, Settings
 
 RECORD = Path("results/seconds.json")
+LOOKED_AT = 1000
+"""Images that a look at a data set decodes, at most."""
+LISTED = 20
+"""Labels that a look at a data set lists, at most."""
 DATA_STAGES = ("download", "train_judge")
 RUN_STAGES = ("train", "sample", "animate", "evaluate")
 FINAL_STAGES = ("compare", "export", "gallery")
@@ -29,16 +37,22 @@ FINAL_STAGES = ("compare", "export", "gallery")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check all settings and forecast the time of `make repro`.")
-    parser.add_argument("runs", nargs="*", help="names under `runs` in params.yaml; none means all of them")
+    text = "names under `runs` in params.yaml, none means all of them; or one under `datasets`, to look at it"
+    parser.add_argument("runs", nargs="*", help=text)
     parser.add_argument("--scale", help="write this scale into params.yaml first")
     parser.add_argument("--record", action="store_true", help=f"update {RECORD} from outputs/timings")
     options = parser.parse_args()
 
     from atlas.core import settings as settings_file
+    from atlas.core.schema import FolderSettings
+    from atlas.data import folder as folders
 
     if options.scale:
         settings_file.set_scale(options.scale)
     settings = settings_file.load()
+    if len(options.runs) == 1 and options.runs[0] in settings.datasets.keys() - settings.runs.keys():
+        look(settings, options.runs[0])
+        return
     runs = [settings.run(key) for key in options.runs] or list(settings.runs.values())
     if options.record:
         record(settings)
@@ -57,6 +71,10 @@ def main() -> None:
     if not stages:
         print(f"scale {settings.scale}: everything is up to date", file=sys.stderr)
         return
+    for stage in stages:
+        kind, _, name = stage.partition("@")
+        if kind == "download" and isinstance(settings.datasets[name], FolderSettings):
+            folders.find(name, settings.datasets[name].source)
     seconds = forecast(settings, stages)
     total = sum(seconds.values())
     length = f"{total / 60:.0f} minutes" if total >= 120 else f"{total:.0f} seconds"
@@ -70,8 +88,8 @@ def main() -> None:
     print(*targets, *(f"run@{key}" for key in sorted(per_run, key=lambda key: -per_run[key]) if per_run[key]))
 
 
-def build_model(run: "Run") -> None:
-    """Build a run's model and optimizers as `train` does.
+def build_model(run: "Run", data: "Data | None" = None) -> str:
+    """Build a run's model and optimizers as `train` does, and say how large they are; `data`: instead of what is there.
 
     Raises:
         AtlasError: if a setting does not fit.
@@ -81,11 +99,18 @@ def build_model(run: "Run") -> None:
     from atlas.training.schedule import Schedule, prepare
 
     arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
-    data = describe(run.dataset)
+    data = data or describe(run.dataset)
     model = build(run.model, data.shape, data.num_classes, arguments)
     make_optimizers(model, **optimization)
     prepare(model, run)
-    Schedule.of(run.resolve(data.images, data.shape), steps_per_epoch=1)
+    run = run.resolve(data.images, data.shape)
+    Schedule.of(run, steps_per_epoch=1)
+    budget, weights = run.train, sum(parameter.numel() for parameter in model.parameters())
+    steps = (budget.images or data.images) // budget.batch_size * budget.epochs
+    return (
+        f"{run.variant}, {weights:,} weights; {budget.epochs} epochs of {budget.images} images in batches of "
+        f"{budget.batch_size}: {steps:,} steps"
+    )
 
 
 class Data(NamedTuple):
@@ -118,6 +143,76 @@ def describe(name: str) -> Data:
 
     found = folders.find(name, settings.source)
     return Data(len(found.paths), folders.image_shape(settings, folders.headers(found.paths)), len(found.classes))
+
+
+def look(settings: "Settings", name: str) -> None:
+    """Print what a data set holds and what its runs will be, and draw some of its images into outputs/check/NAME.png.
+
+    Raises:
+        AtlasError: if it was not downloaded yet, or its folder is no data set.
+    """
+    import numpy as np
+
+    from atlas.core.datasets import SPLITS, Dataset
+    from atlas.core.schema import FolderSettings, shown_labels
+    from atlas.data import folder as folders
+    from atlas.plotting.sheets import samples
+
+    entry = settings.datasets[name]
+    if isinstance(entry, FolderSettings):
+        found = folders.find(name, entry.source)
+        heads = folders.headers(found.paths)
+        shape, classes, labels = folders.image_shape(entry, heads), found.classes, found.labels
+        good = [head for head in heads if isinstance(head, folders.Header)]
+        broken = {path: head for path, head in zip(found.paths, heads, strict=True) if isinstance(head, str)}
+        rows = np.sort(np.random.default_rng(0).permutation(len(found.paths))[:LOOKED_AT])
+        images, more = folders.decode([found.paths[row] for row in rows], shape, entry)
+        broken |= more
+        sizes = Counter(f"{head.size[0]} x {head.size[1]}" for head in good)
+        print(f"{name}: {len(found.paths)} images in {found.root}; {found.about()}")
+        print(f"  sizes (width x height): {most(sizes)}; modes: {most(Counter(head.mode for head in good))}")
+        print(f"  decoded {len(rows)} of them; broken: {len(broken)}")
+        whole = np.array([path not in broken for path in found.paths])
+        splits = folders.cut(name, entry, found, whole)
+        counts = {split: np.bincount(labels[indices], minlength=len(classes)) for split, indices in splits.items()}
+        notes = [*folders.thin(found, splits), *([folders.broken_line(name, broken, len(heads))] if broken else [])]
+        good_rows = whole[rows]
+        images, labels = images[good_rows], labels[rows][good_rows]
+    else:
+        dataset = Dataset.open(Path("data") / name)
+        shape, classes, notes = dataset.shape, dataset.classes, []
+        parts = {split: dataset.split(split) for split in SPLITS}
+        counts = {split: np.bincount(part.labels, minlength=len(classes)) for split, part in parts.items()}
+        images, labels = parts["train"].images[:LOOKED_AT].numpy(), parts["train"].labels[:LOOKED_AT].numpy()
+        print(f"{name}: downloaded, framed as {dataset.framing}")
+    print(f"  the networks see {'x'.join(map(str, shape))} (channels, height, width), {len(classes) or 'no'} labels")
+    print(f"  {'':24}" + "".join(f"{split:>12}" for split in SPLITS))
+    for label in range(min(len(classes), LISTED)):
+        print(f"  {classes[label]:24.24}" + "".join(f"{counts[split][label]:12}" for split in SPLITS))
+    if len(classes) > LISTED:
+        print(f"  and {len(classes) - LISTED} more labels")
+    print(f"  {'all':24}" + "".join(f"{counts[split].sum():12}" for split in SPLITS))
+    for note in notes:
+        print(f"  note: {note}")
+    for run in settings.runs.values():
+        if run.dataset == name:
+            data = Data(int(counts["train"].sum()), shape, len(classes))
+            print(f"  {run.key}: {build_model(run, data)}")
+    shown = shown_labels(f"shown_labels.{name}", settings.shown_labels.get(name), classes) or [0]
+    each = 10 if classes else 50
+    blocks = [images[labels == label][:each] for label in shown]
+    empty = np.full((1, *shape), 255, np.uint8)
+    padded = np.stack([np.concatenate([block, empty.repeat(each - len(block), 0)]) for block in blocks])
+    path = Path("outputs/check") / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples(path, padded, [classes[label] for label in shown] if classes else [""], f"{name}: as the networks see it")
+    print(f"  {path}: look at it")
+
+
+def most(counts: Counter[str], named: int = 4) -> str:
+    """Say what is most frequent, how often, and how much else there is."""
+    words = [f"{name} ({count})" for name, count in counts.most_common(named)]
+    return ", ".join(words) + (f" and {len(counts) - named} more" if len(counts) > named else "")
 
 
 def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from scripts import check
 from tests.toy import ROOT
 
@@ -201,3 +202,31 @@ def test_jobs_share_the_threads_unless_the_user_has_set_them(words: list[str], t
     output = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
     share = f"ATLAS_THREADS={threads} OMP_NUM_THREADS={threads} " if threads else " "
     assert f"{{ {share}dvc --wait-for-lock repro -s train@a sample@a animate@a evaluate@a; }}" in output
+
+
+def test_a_look_at_a_folder_says_what_is_there_and_draws_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for label, count in (("rose", 30), ("tulip", 3)):
+        (tmp_path / "my flowers" / label).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (20, 30), (9 * i, 90, 40)).save(tmp_path / "my flowers" / label / f"{i}.png")
+    (tmp_path / "my flowers" / "rose" / "broken.png").write_bytes(b"text")
+    raw["datasets"]["flowers"] = {"source": "my flowers", "size": [16, 24]}
+    raw["runs"]["flowers_cvae"] = {"dataset": "flowers", "model": "vae", "conditional": True}
+    check.look(settings_file.check(raw), "flowers")
+    output = capsys.readouterr().out
+    for part in (
+        "flowers: 34 images in my flowers; nothing passed over",
+        "sizes (width x height): 20 x 30 (33); modes: RGB (33)",
+        "broken: 1",
+        "the networks see 3x16x24",
+        "broken.png (no image)",
+        "too few images to be in every split: tulip",
+        "flowers_cvae: cvae, ",
+        "epochs of 27 images in batches of 16",
+    ):
+        assert part in output
+    with Image.open(tmp_path / "outputs" / "check" / "flowers.png") as sheet:
+        assert sheet.width > 200 and len(sheet.getcolors(1_000_000) or []) > 20
