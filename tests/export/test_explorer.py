@@ -113,9 +113,14 @@ def test_the_drawn_map_lies_where_the_metadata_say(make: Build, noise: Noise, na
     code = torch.tensor([about["center"]])
     steps = torch.linspace(-about["reach"], about["reach"], side)
     first, *second = sorted(about["order"][:2])
-    code[0, first] += steps[column] * about["spread"][first]
-    for axis in second:
-        code[0, axis] += steps[side - 1 - row] * about["spread"][axis]
+    if about["plane"]:
+        a, b, c = torch.tensor(about["plane"])
+        code = (a + column / (side - 1) * (b - a) + (side - 1 - row) / (side - 1) * (c - a))[None]
+        code *= size**0.5 / code.norm()
+    else:
+        code[0, first] += steps[column] * about["spread"][first]
+        for axis in second:
+            code[0, axis] += steps[side - 1 - row] * about["spread"][axis]
     expected = model.decode(code, torch.tensor([label])).detach().numpy()[0, 0] * 255
     top = (label * side + row) * 16
     assert np.abs(drawn[top : top + 16, column * 16 : column * 16 + 16, 0] - expected).max() <= 0.51

@@ -169,7 +169,12 @@ def test_labels_sliders_axes_and_arrow_keys(chromium: Browser, live: Path) -> No
             page.wait_for_timeout(50)
         page.locator(".axes select").first.select_option(str(third))
         assert page.evaluate("explorer.axes[0]") == third
+        # What keys and sliders have set, hovering leaves alone until a click lets go.
+        code = code_of(page)
         hover(page, 0.5, 0.5)
+        assert (code_of(page) == code).all()
+        page.mouse.down()
+        page.mouse.up()
         assert code_of(page)[third] == pytest.approx(0, abs=0.1)
         assert_shows(page, model, 7)
         assert errors == []
@@ -204,7 +209,7 @@ def test_a_test_image_is_encoded_and_decoded_with_every_label(chromium: Browser,
 
 @pytest.mark.slow
 def test_a_decoder_alone_with_a_long_code_and_one_of_a_single_dimension(chromium: Browser, live: Path) -> None:
-    for key, sliders, selects in (("cifar10_gan_14", 12, 2), ("mnist_ae_1", 1, 0)):
+    for key, sliders, selects in (("cifar10_gan_14", 12, 0), ("mnist_ae_1", 1, 0)):
         model = model_of(key)
         with opened(chromium, live / f"{key}.html", color_scheme="dark") as (page, errors):
             settle(page, "live")
@@ -215,9 +220,73 @@ def test_a_decoder_alone_with_a_long_code_and_one_of_a_single_dimension(chromium
             hover(page, 0.9, 0.5)
             assert (code_of(page) != before).any()
             assert_shows(page, model)
-            page.get_by_role("button", name="Random code").click()
+            random = "Three other draws" if sliders == 12 else "Random code"
+            page.get_by_role("button", name=random).click()
             assert_shows(page, model)
+            drawn = code_of(page)
+            hover(page, 0.3, 0.5)
+            assert (code_of(page) == drawn).all()
             assert errors == []
+
+
+@pytest.mark.slow
+def test_a_generator_starts_at_a_draw_from_the_prior_on_a_plane_through_two_others(
+    chromium: Browser, live: Path, runs: list[RunPage]
+) -> None:
+    with opened(chromium, live / "cifar10_gan_14.html") as (page, errors):
+        settle(page, "live")
+        explorer = runs[1].explorer
+        assert explorer is not None
+        draws = torch.tensor(explorer.about["plane"])
+        draws *= 14**0.5 / draws.norm(dim=1, keepdim=True)
+        assert torch.allclose(code_of(page), draws[0], atol=1e-4)
+        for x, y, draw in ((1, 1, draws[1]), (0, 0, draws[2])):
+            assert torch.allclose(torch.tensor(page.evaluate(f"[...codeAt({x}, {y})]")), draw, atol=1e-4)
+        page.locator(".opinion input").check()
+        page.get_by_text("It takes this image for real with a probability of").wait_for()
+        assert errors == []
+
+
+@pytest.mark.slow
+def test_a_finger_drags_after_a_pick_and_the_answer_is_seen(chromium: Browser, live: Path) -> None:
+    with opened(chromium, live / "mnist_cvae_3.html", 390, 844, has_touch=True) as (page, errors):
+        settle(page, "live")
+        page.locator(".picks .tests button").nth(9).tap()
+        page.wait_for_function("explorer.label === 4 && !explorer.part.dataset.drawing")
+        box = page.locator(".pair").bounding_box()
+        assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 844
+        page.locator(".labels label", has_text="7").tap()
+        caption = page.locator("#original figcaption").inner_text()
+        assert caption == "The test image, label 4; beside it, its code decoded with label 7"
+        code = code_of(page)
+        drag = """() => {
+          const box = map.getBoundingClientRect();
+          map.setPointerCapture = () => {};
+          for (const [name, x] of [["pointerdown", 0.2], ["pointermove", 0.8]]) {
+            const at = { clientX: box.x + x * box.width, clientY: box.y + 0.5 * box.height };
+            map.dispatchEvent(new PointerEvent(name, { ...at, pointerType: "touch", buttons: 1, bubbles: true }));
+          }
+        }"""
+        page.evaluate(drag)
+        first = page.evaluate("explorer.axes[0]")
+        assert (code_of(page) != code).any() and code_of(page)[first] > 1
+        assert not page.locator("#original").is_visible()
+        assert errors == []
+
+
+@pytest.mark.slow
+def test_what_is_drawn_on_the_pad_is_encoded(chromium: Browser, live: Path) -> None:
+    with opened(chromium, live / "mnist_cvae_3.html") as (page, errors):
+        settle(page, "live")
+        page.locator("#pad").scroll_into_view_if_needed()
+        box = page.locator("#pad").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 60, box["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 70, box["y"] + 110, steps=5)
+        page.mouse.up()
+        page.get_by_text("your drawing: reconstructed best as").wait_for()
+        assert max(page.evaluate("[...own.image]")) > 0.9 and errors == []
 
 
 def seven(kind: str, path: Path) -> Path:

@@ -16,7 +16,8 @@ from atlas.export.onnx import NETWORKS, export_discriminator, export_small
 from atlas.plotting.canvas import grid
 
 IMAGES_PER_LABEL = 2
-"""Test images of each label that go with the networks."""
+"""Test images of each label that go with the networks, at least; of few labels as many as make `IMAGES`."""
+IMAGES = 20
 STATISTICS_IMAGES = 2000
 """Test images whose codes give the explorer's range and the order of its dimensions, and are its scatter."""
 SCATTER_DIMENSIONS = 12
@@ -39,23 +40,25 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
     """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
-    there is no prior. `order` lists the dimensions, most informative first; `scatter`
-    holds the codes of those images in the first of them (`scatter_codes`), or nothing where the model has no encoder.
+    there is no prior. `order` lists the dimensions, most informative first; `scatter` holds the codes of those images
+    in the first of them (`scatter_codes`), or nothing where the model has no encoder. There the map is the plane through
+    three codes drawn from the prior, `plane` [3, d] (`plane_codes`): no dimension means more than another.
     """
     size = model.latent_dim
     center, spread = torch.zeros(size), torch.ones(size)
     order = list(range(size))
-    images, scatter = [], None
+    images, scatter, plane = [], None, None
     if model.can("encode"):
         codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
         order = code_order(model, codes, test)
         if not model.has_prior:
             center, spread = codes.mean(0), codes.std(0)
         scatter = scatter_codes(codes[:, order[:SCATTER_DIMENSIONS]], test.labels[:STATISTICS_IMAGES])
-        for label in range(len(classes)):
-            for index in torch.nonzero(test.labels == label)[:IMAGES_PER_LABEL, 0]:
-                pixels = _base64(test.images[index].numpy())
-                images.append({"label": label, "pixels": pixels})
+    elif size > 2:
+        plane = torch.randn(3, size, generator=torch.Generator().manual_seed(1))
+    for label in range(max(1, len(classes))):
+        for index in torch.nonzero(test.labels == label)[: max(IMAGES_PER_LABEL, IMAGES // max(1, len(classes))), 0]:
+            images.append({"label": label, "pixels": _base64(test.images[index].numpy())})
     return {
         "shape": list(model.shape),
         "classes": classes,
@@ -68,6 +71,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
         "reach": REACH,
         "images": images,
         "scatter": scatter,
+        "plane": None if plane is None else [[round(value, 5) for value in draw] for draw in plane.tolist()],
     }
 
 
@@ -121,23 +125,37 @@ def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) 
         return images, labels
     noise = torch.randn(CALIBRATION_IMAGES, model.latent_dim, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor(metadata["center"]) + torch.tensor(metadata["spread"]) * noise
-    all_labels = torch.arange(CALIBRATION_IMAGES) % model.num_classes
+    all_labels = torch.arange(CALIBRATION_IMAGES) % max(1, model.num_classes)
     if not model.can("encode"):
         return codes, all_labels
     return torch.cat([codes, encode_dataset(model, images, labels)]), torch.cat([all_labels, labels])
+
+
+def plane_codes(draws: Tensor, places: Tensor) -> Tensor:
+    """Return codes [N, d] of places [N, 2] on the plane through three draws [3, d] from N(0, I).
+
+    The draws lie at (0, 0), (1, 0) and (0, 1).
+    They are brought to the length that nearly all codes of the prior have, sqrt(d): between two draws it is less.
+    """
+    codes = draws[0] + places @ (draws[1:] - draws[0])
+    return codes / codes.norm(dim=1, keepdim=True) * draws.shape[1] ** 0.5
 
 
 def draw_map(model: Model, metadata: dict) -> np.ndarray:
     """Return the map of the first two dimensions of `order`, ascending: uint8 [labels * side * H, side * W, 3].
 
     One block for each label. Within it the first dimension rises to the right, the second upwards; all others are at
-    the center.
+    the center. Of a `plane` the first draw lies at the lower left, the second right of it, the third above it.
     """
-    axes = sorted(metadata["order"][:2])
-    center, spread = torch.tensor(metadata["center"]), torch.tensor(metadata["spread"])
-    steps = torch.linspace(-REACH, REACH, SIDE)
-    codes = center.repeat(SIDE * SIDE, 1)
-    codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
+    if metadata["plane"]:
+        steps = torch.linspace(0, 1, SIDE)
+        codes = plane_codes(torch.tensor(metadata["plane"]), map_codes(steps, steps.flip(0), 2))
+    else:
+        axes = sorted(metadata["order"][:2])
+        center, spread = torch.tensor(metadata["center"]), torch.tensor(metadata["spread"])
+        steps = torch.linspace(-REACH, REACH, SIDE)
+        codes = center.repeat(SIDE * SIDE, 1)
+        codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
     labels = range(len(metadata["classes"]) if model.conditional else 1)
     images = np.stack([decode_uint8(model, codes, label, torch.device("cpu")) for label in labels])
     return grid(images.reshape(-1, SIDE, *model.shape), gap=0)

@@ -36,6 +36,7 @@ class Metadata(TypedDict):
     reach: float
     images: list[dict[str, Any]]
     scatter: NotRequired[dict[str, Any] | None]
+    plane: NotRequired[list[list[float]] | None]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Explorer:
     @property
     def encodes(self) -> bool:
         return (self.folder / "encoder.onnx").exists()
+
+    @property
+    def judges(self) -> bool:
+        return (self.folder / "discriminator.onnx").exists()
 
 
 def read_explorer(folder: Path) -> Explorer:

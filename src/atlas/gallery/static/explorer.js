@@ -15,24 +15,34 @@ const low = (i) => explorer.center[i] - explorer.reach * explorer.spread[i];
 const high = (i) => explorer.center[i] + explorer.reach * explorer.spread[i];
 
 // The state: a code, a label, the two dimensions of the map. `code` is what is shown, also where it lies beyond the map.
+// A model without an encoder has a map through three draws from the prior instead: `spot` is the place on that plane, and
+// `offset` what sliders have added.
 explorer.code = Float32Array.from(explorer.center);
 explorer.label = 0;
-explorer.axes = explorer.order.slice(0, 2);
+explorer.axes = explorer.order.slice(0, 2).sort((a, b) => a - b);
+explorer.spot = [0, 1];
+explorer.offset = new Float32Array(explorer.latent_dim);
 
-// Pictures. Pixels are numbers in [0, 1], channel by channel.
-function paint(canvas, pixels, start = 0, left = 0, top = 0) {
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  const size = rows * columns;
-  for (let i = 0; i < size; i++) {
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = Math.round(255 * pixels[start + (channels === 3 ? c : 0) * size + i]);
-    image.data[4 * i + 3] = 255;
+// The code at the shares x, y of the map's cells, measured between the middles of the outermost, downwards.
+function codeAt(x, y) {
+  if (explorer.plane) {
+    const [first, right, up] = explorer.plane;
+    const code = Float32Array.from(first, (value, i) => value + x * (right[i] - value) + (1 - y) * (up[i] - value));
+    const factor = Math.sqrt(explorer.latent_dim) / Math.hypot(...code);
+    return code.map((value, i) => value * factor + explorer.offset[i]);
   }
-  context.putImageData(image, left, top);
+  const code = explorer.code.slice(), [a, b] = explorer.axes;
+  code[a] = low(a) + x * (high(a) - low(a));
+  if (b !== undefined) code[b] = high(b) - y * (high(b) - low(b));
+  return code;
 }
+if (explorer.plane) explorer.code = codeAt(...explorer.spot);
+
+const paint = (canvas, pixels, start, left, top) => atlas.paint(canvas, pixels, explorer.shape, start, left, top);
 const cells = explorer.side - 1;
 function place() {
   // Where the code lies on the map: shares of its width and height.
+  if (explorer.plane) return explorer.spot;
   const share = (i) => (i === undefined ? 0.5 : (explorer.code[i] - low(i)) / (high(i) - low(i)));
   return [limit(share(explorer.axes[0]), 0, 1), limit(1 - share(explorer.axes[1]), 0, 1)];
 }
@@ -44,17 +54,8 @@ function cell(label) {
 function paintDrawn(canvas, label) {
   canvas.getContext("2d").drawImage(sprite, ...cell(label), columns, rows, 0, 0, columns, rows);
 }
-
-// The networks, one call at a time.
-let last = Promise.resolve();
-function run(session, name, data, shape, labels) {
-  const feeds = { [name]: new ort.Tensor("float32", data, [labels.length, ...shape]) };
-  if (session.inputNames.includes("labels")) feeds.labels = new ort.Tensor("int64", BigInt64Array.from(labels, BigInt), [labels.length]);
-  last = last.catch(() => {}).then(() => session.run(feeds)).then((found) => found[session.outputNames[0]].data);
-  return last;
-}
-const decode = (codes, labels) => run(explorer.decoder, "codes", codes, [explorer.latent_dim], labels);
-const encode = (images, labels) => run(explorer.encoder, "images", images, explorer.shape, labels);
+const decode = (codes, labels) => explorer.networks.decode(codes, labels);
+const encode = (images, labels) => explorer.networks.encode(images, labels);
 
 // The page says so while it computes.
 let busy = 0;
@@ -70,24 +71,19 @@ async function during(work) {
 }
 
 // What is to be drawn is drawn once the image before it is there; of several wishes the last counts.
-let wanted = false, drawing = false;
-async function draw() {
+const drawLatest = atlas.latest((outdated) => during(async () => {
+  if (!explorer.live) paintDrawn(picture, explorer.label);
+  else {
+    const pixels = await decode(explorer.code.slice(), [explorer.label]);
+    paint(picture, pixels);
+    if (!outdated()) await judge(pixels);
+  }
+  if (!outdated()) await drawStyles();
+}));
+function draw() {
   tell();
-  wanted = true;
-  if (drawing) return;
-  drawing = true;
-  await during(async () => {
-    try {
-      while (wanted) {
-        wanted = false;
-        if (explorer.live) paint(picture, await decode(explorer.code.slice(), [explorer.label]));
-        else paintDrawn(picture, explorer.label);
-        if (!wanted) await drawStyles();
-      }
-    } finally {
-      drawing = false;
-    }
-  });
+  showNearest();
+  return drawLatest();
 }
 const styles = [...explorer.part.querySelectorAll(".styles canvas")];
 async function drawStyles() {
@@ -102,25 +98,20 @@ async function drawStyles() {
 // The map, row by row so that the pointer is heeded meanwhile.
 let version = 0;
 async function drawMap() {
-  const mine = ++version;
-  const [a, b] = explorer.axes;
+  const mine = ++version, side = explorer.side;
   if (!explorer.live) {
-    const top = explorer.label * explorer.side * rows;
-    map.getContext("2d").drawImage(sprite, 0, top, map.width, map.height, 0, 0, map.width, map.height);
+    map.getContext("2d").drawImage(sprite, 0, explorer.label * side * rows, map.width, map.height, 0, 0, map.width, map.height);
     return;
   }
-  const side = explorer.side, base = explorer.code.slice();
+  const label = explorer.label, size = explorer.latent_dim;
   for (let row = 0; row < side; row++) {
-    const codes = new Float32Array(side * explorer.latent_dim);
-    for (let column = 0; column < side; column++) {
-      codes.set(base, column * explorer.latent_dim);
-      codes[column * explorer.latent_dim + a] = low(a) + (column / cells) * (high(a) - low(a));
-      if (b !== undefined) codes[column * explorer.latent_dim + b] = high(b) - (row / cells) * (high(b) - low(b));
-    }
-    const images = await decode(codes, new Array(side).fill(explorer.label));
+    const codes = new Float32Array(side * size), labels = new Array(side).fill(label);
+    for (let column = 0; column < side; column++) codes.set(codeAt(column / cells, row / cells), column * size);
+    const images = await decode(codes, labels);
     await new Promise((resolve) => setTimeout(resolve));
     if (mine !== version) return;
     for (let column = 0; column < side; column++) paint(map, images, column * channels * rows * columns, column * columns, row * rows);
+    await judgeRow(row, images, labels);
   }
 }
 let waiting;
@@ -128,11 +119,12 @@ const drawMapSoon = () => { clearTimeout(waiting); waiting = setTimeout(drawMap,
 
 // The words and the controls follow the code.
 const sliders = new Map([...explorer.part.querySelectorAll(".sliders input")].map((input) => [Number(input.dataset.dimension), input]));
-const short = (value) => value.toFixed(2).replace("-", "−");
+const short = (value) => atlas.number(value);
 function tell() {
   const [x, y] = place();
   find("#marker").style.left = `${100 * (x * cells + 0.5) / explorer.side}%`;
   find("#marker").style.top = `${100 * (y * cells + 0.5) / explorer.side}%`;
+  for (const [id, i] of [["#across", 0], ["#upwards", 1]]) if (find(id)) find(id).textContent = `z${explorer.axes[i] + 1}`;
   for (const [i, input] of sliders) {
     input.value = explorer.code[i];
     input.nextElementSibling.textContent = short(explorer.code[i]);
@@ -147,12 +139,14 @@ function forget() {
   find("#original").hidden = true;
   find(".picks [aria-pressed=true]")?.setAttribute("aria-pressed", "false");
 }
+function hold(held = true) {
+  explorer.held = held;
+  find("#marker").classList.toggle("held", held);
+}
 function move(x, y) {
-  // To the shares x, y of the map's cells, measured between the middles of the outermost.
-  const [a, b] = explorer.axes;
   forget();
-  explorer.code[a] = low(a) + x * (high(a) - low(a));
-  if (b !== undefined) explorer.code[b] = high(b) - y * (high(b) - low(b));
+  explorer.spot = [x, y];
+  explorer.code = codeAt(x, y);
   draw();
 }
 function follow(event) {
@@ -160,11 +154,11 @@ function follow(event) {
   const share = (at, from, length) => limit((((at - from) / length) * explorer.side - 0.5) / cells, 0, 1);
   move(share(event.clientX, box.left, box.width), share(event.clientY, box.top, box.height));
 }
-map.addEventListener("pointermove", (event) => { if (!explorer.held) follow(event); });
+// A finger drags the code and leaves it there; a mouse moves it until it clicks, and again after the next click.
+map.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse" ? !explorer.held : event.buttons) follow(event); });
 map.addEventListener("pointerdown", (event) => {
-  // A finger moves the code while it is down; a mouse moves it until it clicks, and again after the next click.
-  if (event.pointerType === "mouse") explorer.held = !explorer.held;
-  find("#marker").classList.toggle("held", explorer.held);
+  if (event.pointerType === "mouse") hold(!explorer.held);
+  else map.setPointerCapture(event.pointerId);
   follow(event);
 });
 const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -173,18 +167,23 @@ map.addEventListener("keydown", (event) => {
   if (!way) return;
   event.preventDefault();
   const [x, y] = place();
+  hold();
   move(limit(x + way[0] / (2 * cells), 0, 1), limit(y + way[1] / (2 * cells), 0, 1));
 });
+// What a slider or a button has set stays until the map is clicked, dragged or moved over after a click.
 for (const [i, input] of sliders) {
   input.addEventListener("input", () => {
     forget();
+    hold();
+    explorer.offset[i] += Number(input.value) - explorer.code[i];
     explorer.code[i] = Number(input.value);
     draw();
-    if (!explorer.axes.includes(i)) drawMapSoon();
+    if (explorer.plane || !explorer.axes.includes(i)) drawMapSoon();
   });
 }
 find(".labels")?.addEventListener("change", ({ target }) => {
   explorer.label = Number(target.value);
+  caption();
   draw();
   drawMap();
 });
@@ -208,23 +207,27 @@ function set(code) {
 }
 find("#center").addEventListener("click", () => {
   forget();
-  set(explorer.center);
+  hold();
+  explorer.offset.fill(0);
+  explorer.spot = [0, 1];
+  set(explorer.plane ? codeAt(...explorer.spot) : explorer.center);
 });
 find("#random").addEventListener("click", () => {
   forget();
-  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  if (explorer.live) set(explorer.center.map((center, i) => center + explorer.spread[i] * normal()));
-  else move(Math.random(), Math.random());
+  hold();
+  const random = () => explorer.center.map((center, i) => center + explorer.spread[i] * atlas.normal());
+  if (!explorer.live) return move(Math.random(), Math.random());
+  if (!explorer.plane) return set(random());
+  explorer.offset.fill(0);
+  [explorer.plane, explorer.spot] = [[random(), random(), random()], [0, 1]];
+  set(codeAt(...explorer.spot));
 });
 
-// What is binary comes as base64 of gzip; test images as base64.
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-async function unpack(text) {
-  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-const network = async (text) => ort.InferenceSession.create(await unpack(text));
 // An image, of the test set or a person's own: its code is found, and that decoded.
+function caption() {
+  const label = explorer.conditional ? ` with label ${explorer.classes[explorer.label]}` : "";
+  find("#original figcaption").textContent = `${explorer.words}; beside it, its code decoded${label}`;
+}
 async function look(image, label, words) {
   if (explorer.conditional) {
     explorer.label = label;
@@ -234,24 +237,27 @@ async function look(image, label, words) {
   find("#original").hidden = false;
   paint(canvas, image);
   canvas.setAttribute("aria-label", words);
-  find("#original figcaption").textContent = `${words}; beside it, its code decoded`;
-  explorer.held = true;
-  find("#marker").classList.add("held");
+  explorer.words = words;
+  caption();
+  hold();
+  // The answer stands above: it must be seen.
+  find(".pair").scrollIntoView({ block: "nearest" });
   await during(async () => set(await encode(image, [label])));
 }
 function offer(images) {
   const buttons = images.map(({ label, pixels }, number) => {
-    const image = Float32Array.from(bytes(pixels), (value) => value / 255);
+    const image = Float32Array.from(atlas.bytes(pixels), (value) => value / 255);
     const button = document.createElement("button"), canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [columns, rows];
     button.type = "button";
-    button.setAttribute("aria-label", `Test image ${number + 1}, label ${explorer.classes[label]}`);
+    const named = explorer.classes.length > 1 ? `, label ${explorer.classes[label]}` : "";
+    button.setAttribute("aria-label", `Test image ${number + 1}${named}`);
     button.setAttribute("aria-pressed", "false");
     button.append(canvas);
     paint(canvas, image);
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
-      return look(image, label, `The test image, label ${explorer.classes[label]}`);
+      return look(image, label, `The test image${named}`);
     });
     return button;
   });
@@ -278,7 +284,7 @@ async function lookAtOwn() {
   own.said.textContent = `${own.name}${read}`;
 }
 async function take(file) {
-  if (!explorer.encoder || !file) return;
+  if (!explorer.networks?.encode || !file) return;
   try {
     own.image = await ownImage.read(file, explorer.shape);
     own.name = file.name;
@@ -302,13 +308,6 @@ for (const event of ["dragover", "drop"]) {
 explorer.part.addEventListener("dragleave", () => explorer.part.classList.remove("over"));
 
 // The start: the drawn map at once; then, unless something is missing, the networks.
-function load(address) {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    [script.src, script.onload, script.onerror] = [address, resolve, () => reject(new Error(`${address} cannot be read`))];
-    document.head.append(script);
-  });
-}
 async function start() {
   const { networks, runtime } = explorer.part.dataset;
   sprite.setAttribute("aria-hidden", "true"); // The map shows it, and says so.
@@ -323,20 +322,13 @@ async function start() {
   if (!networks) return state("drawn", `${drawn}: the runtime for networks was not at hand then.`);
   if (typeof WebAssembly === "undefined") return state("drawn", `${drawn}: this browser lacks WebAssembly, which running the network needs.`);
   try {
-    for (const address of [...runtime.split(" "), networks]) await load(address);
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmBinary = (await unpack(atlasRuntime.binary)).buffer;
-    const module = new Blob([await unpack(atlasRuntime.module)], { type: "text/javascript" });
-    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(module) };
-    explorer.decoder = await network(atlasNetworks.decoder);
-    if (atlasNetworks.encoder) explorer.encoder = await network(atlasNetworks.encoder);
+    explorer.networks = await atlas.open(networks, runtime, explorer);
   } catch (error) {
     console.warn(error);
     return state("drawn", `${drawn}: the network could not be started in this browser.`);
   }
   explorer.live = true;
-  if (explorer.encoder) offer(atlasNetworks.images);
-  atlasNetworks = atlasRuntime = undefined;
+  if (explorer.networks.encode) offer(explorer.networks.images);
   for (const part of explorer.part.querySelectorAll(".live")) part.hidden = false;
   state("live", "The run's trained network computes each image in this browser.");
   draw();
