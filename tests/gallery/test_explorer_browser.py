@@ -185,7 +185,7 @@ def test_a_test_image_is_encoded_and_decoded_with_every_label(chromium: Browser,
     model = model_of("mnist_cvae_3")
     with opened(chromium, live / "mnist_cvae_3.html") as (page, errors):
         settle(page, "live")
-        buttons = page.locator(".picks button")
+        buttons = page.locator(".picks .tests button")
         assert buttons.count() == 20
         buttons.nth(9).click()
         page.wait_for_function("explorer.label === 4 && !explorer.part.dataset.drawing")

@@ -47,14 +47,15 @@ def test_the_table_sorts_by_a_click_and_from_the_keyboard(chromium: Browser, fol
         head.click()
         assert runs(page, rows) == ["mnist_cvae_2", "mnist_ae_2", "digits_cvae_2"]
         head.press("Enter")
-        assert runs(page, rows) == ["digits_cvae_2", "mnist_ae_2", "mnist_cvae_2"]
+        # Data sets stay apart.
+        assert runs(page, rows) == ["mnist_ae_2", "mnist_cvae_2", "digits_cvae_2"]
         assert page.locator("[aria-sort=descending]").count() == 1
         # A run that the metric does not apply to comes last both ways.
         assert not page.get_by_role("button", name="Rate").is_visible()
         page.get_by_text("All 4 metrics").click()
-        for order in (["digits_cvae_2", "mnist_cvae_2"], ["mnist_cvae_2", "digits_cvae_2"]):
+        for _ in range(2):
             page.get_by_role("button", name="Rate").click()
-            assert runs(page, rows) == [*order, "mnist_ae_2"]
+            assert runs(page, rows) == ["mnist_cvae_2", "mnist_ae_2", "digits_cvae_2"]
         assert errors == []
 
 
@@ -62,12 +63,21 @@ def test_the_table_sorts_by_a_click_and_from_the_keyboard(chromium: Browser, fol
 def test_filters_leave_what_is_selected(chromium: Browser, folder: Path) -> None:
     with opened(chromium, folder / "index.html") as (page, errors):
         page.locator("#filters label", has_text="digits").click()
-        for part in (".results tbody tr", ".cards li", ".legend li"):
+        for part in (".results tbody tr", ".family li", ".legend li"):
             assert runs(page, part) == ["digits_cvae_2"]
+        # The one claim is on runs of MNIST.
+        assert not page.locator(".claims summary").is_visible()
         assert page.locator("output.count").inner_text() == "1 of 3 runs"
         page.locator("#filters label", has_text="mnist").click()
         page.locator("#filters label", has_text="CVAE").click()
         assert runs(page, ".results tbody tr") == ["mnist_cvae_2", "digits_cvae_2"]
+        assert page.locator(".claims summary").is_visible()
+        # What no run fits leaves no blank sections.
+        page.locator("#filters label", has_text="mnist").click()
+        page.locator("#filters label", has_text="CVAE").click()
+        page.locator("#filters label", has_text="autoencoder").click()
+        assert page.get_by_text("No run fits these filters.").is_visible()
+        assert not page.locator("#results").is_visible() and not page.locator("#curves").is_visible()
         assert errors == []
 
 
@@ -81,7 +91,7 @@ def test_a_claim_is_a_row_that_opens_on_its_numbers(chromium: Browser, folder: P
         row.press("Enter")
         assert interval.is_visible() and reason.is_visible() and page.get_by_text("12.06 / 31.25").is_visible()
         assert page.evaluate(OVERFLOW) == 0
-        tops = [page.locator(part).bounding_box() for part in ("#results", "#runs", "#claims")]
+        tops = [page.locator(part).bounding_box() for part in ("#latent", "#family", "#claims", "#results")]
         assert [box["y"] for box in tops if box] == sorted(box["y"] for box in tops if box)
         page.locator(".claims p a").first.click()
         page.wait_for_url("**/mnist_cvae_2.html")
@@ -91,7 +101,7 @@ def test_a_claim_is_a_row_that_opens_on_its_numbers(chromium: Browser, folder: P
 @pytest.mark.slow
 def test_a_card_leads_to_its_run_and_animations_play(chromium: Browser, folder: Path) -> None:
     with opened(chromium, folder / "index.html") as (page, errors):
-        page.locator(".cards a").last.click()
+        page.locator(".family li a.key").get_by_text("digits_cvae_2").click()
         page.wait_for_url("**/digits_cvae_2.html")
         animations = page.locator("video")
         assert animations.count() == 3
@@ -120,12 +130,17 @@ def test_a_label_alone_fills_the_room_of_its_video(chromium: Browser, folder: Pa
         assert outer[3] - 2 == pytest.approx(24 * scale, abs=1)
         assert inner == pytest.approx([outer[0] + 1, outer[1] + 1 - 32 * scale, 64 * scale, 64 * scale], abs=1)
         assert page.evaluate(OVERFLOW) == 0 and not video.evaluate("video => video.controls")
-        button = page.locator("[data-crop] > button")
+        button = page.locator("[data-crop] .scrub button")
         assert page.locator("[data-crop] figcaption").inner_text() == "One all, label c"
         assert button.inner_text() == "Pause"
         button.press("Enter")
         page.wait_for_function("video => video.paused", arg=video.element_handle())
         assert button.inner_text() == "Play"
+        time = page.locator("[data-crop] .scrub input")
+        time.fill("500")
+        page.wait_for_function(
+            "video => Math.abs(video.currentTime - video.duration / 2) < 0.1", arg=video.element_handle()
+        )
         page.get_by_text("every label", exact=True).click()
         assert video.evaluate("video => video.controls") and not button.is_visible()
         assert errors == []

@@ -41,8 +41,8 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
     there is no prior. `order` lists the dimensions, most informative first; `scatter` holds the codes of those images
-    in the first of them (`scatter_codes`), or nothing where the model has no encoder. There the map is the plane through
-    three codes drawn from the prior, `plane` [3, d] (`plane_codes`): no dimension means more than another.
+    in the first of them (`scatter_codes`), or nothing where the model has no encoder. There the map is the plane
+    through three codes drawn from the prior, `plane` [3, d] (`plane_codes`): no dimension means more than another.
     """
     size = model.latent_dim
     center, spread = torch.zeros(size), torch.ones(size)

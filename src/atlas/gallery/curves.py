@@ -18,6 +18,9 @@ AXES = (40 / WIDTH, 22 / HEIGHT, 234 / WIDTH, 150 / HEIGHT)
 LOG_RATIO = 30.0
 """A term whose largest value is more than this multiple of its smallest is drawn on a logarithmic axis."""
 
+LEAST_SPAN = 0.4
+"""Height of a linear axis, as a share of the largest value on it, at least."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -38,6 +41,8 @@ class Panel:
     """The term as the history calls it."""
     term: str
     logarithmic: bool
+    epochs: tuple[float, float]
+    """At the left and the right end of the axes."""
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     lines: list[Line]
@@ -72,6 +77,10 @@ def _panel(term: str, histories: Mapping[str, Curves]) -> Panel:
     axes.update_datalim(everything)
     axes.margins(0, 0.04)
     axes.autoscale_view()
+    if not logarithmic and high - low < LEAST_SPAN * max(abs(low), abs(high)):
+        # Noise is not blown up to the height of the panel.
+        middle, half = (high + low) / 2, LEAST_SPAN * max(abs(low), abs(high)) / 2
+        axes.set_ylim(middle - half, middle + half)
     if low == high == 0:
         # Most often a share.
         axes.set_ylim(0, 1)
@@ -87,6 +96,7 @@ def _panel(term: str, histories: Mapping[str, Curves]) -> Panel:
         key=term,
         term=term.replace("_", " "),
         logarithmic=logarithmic,
+        epochs=axes.get_xlim(),
         x_ticks=[(place([(tick, low)])[0][0], f"{tick:.6g}") for tick in ticks(axes.xaxis)],
         y_ticks=[(place([(1, tick)])[0][1], f"{tick:.6g}") for tick in ticks(axes.yaxis)],
         lines=[

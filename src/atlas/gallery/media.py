@@ -38,6 +38,16 @@ def copy_media(runs: list[RunPage], folder: Path) -> None:
             Image.fromarray(_thumbnail(load_frames(run.frames))).save(media / "thumbnail.webp", **LOSSLESS)
 
 
+def film_epochs(run: RunPage) -> list[float]:
+    """Return the epoch of each frame of a run's animations; none where there are no snapshots or no history."""
+    last = max((point[0] for term in run.history.values() for points in term.values() for point in points), default=0)
+    if not run.frames or not last:
+        return []
+    with readable(run.frames), np.load(run.frames) as frames:
+        steps = frames["steps"]
+    return [float(f"{step / max(1, steps[-1]) * last:.3g}") for step in steps]
+
+
 def _write_poster(video: Path, target: Path) -> None:
     """Write the last frame of a video, the end of the training, as WebP."""
     with readable(video):

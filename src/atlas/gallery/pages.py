@@ -6,6 +6,7 @@ anywhere.
 """
 
 import math
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,11 @@ from atlas.core.files import atomic_dir
 from atlas.gallery import lessons
 from atlas.gallery.curves import HEIGHT, WIDTH, panels
 from atlas.gallery.explorer import write_explorer, write_runtime, write_thumbnails
-from atlas.gallery.media import copy_media
+from atlas.gallery.media import copy_media, film_epochs
 from atlas.gallery.outputs import MediaItem, RunPage, distinct_titles, model_name, series
 from atlas.metrics.registry import SUFFIXES, Metric
 
 ROOM = Path(__file__).parent
-COLORS = 8
-"""Of the palette in gallery.css, --c0 to --c7."""
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -70,14 +69,20 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": format_number, "distinct_titles": distinct_titles, "model_name": model_name}
+    environment.filters |= {
+        "number": format_number,
+        "distinct_titles": distinct_titles,
+        "model_name": model_name,
+        "prose": prose,
+    }
     environment.globals |= {
         "metrics": metrics,
         "cells": {run.key: {metric.name: _cell(run, metric, runs) for metric in metrics} for run in runs},
         "colors": {
-            run.key: index % COLORS
+            run.key: f"oklch(var(--lightness) 0.15 {round(360 * index / len(group) + 250) % 360})"
             for dataset in datasets
-            for index, run in enumerate(run for run in runs if run.dataset == dataset)
+            for group in [[run for run in runs if run.dataset == dataset]]
+            for index, run in enumerate(group)
         },
         "run_of": {run.key: run for run in runs},
         "scale": scale,
@@ -147,6 +152,7 @@ def build(
                 swipe=_swipe(parent[0], run) if parent else None,
                 groups=lessons.groups(run),
                 small=thumbnails.get(run.dataset),
+                clock=film_epochs(run),
             )
             page.dump(str(tmp / run.page), encoding="utf-8")
 
@@ -195,6 +201,12 @@ def _cell(run: RunPage, metric: Metric, runs: list[RunPage]) -> Cell | None:
 def format_number(value: float) -> str:
     """Return a number in four digits, and whole from ten thousand on."""
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def prose(text: str, titles: Mapping[str, str]) -> str:
+    """Return a sentence with the titles of metrics in place of their names, and the first letter a capital."""
+    text = re.sub(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b|^[a-z]+\b", lambda name: titles.get(name[0], name[0]), text)
+    return text[:1].upper() + text[1:]
 
 
 def _fixed(value: float, digits: int) -> str:

@@ -37,6 +37,14 @@ filters?.addEventListener("change", () => {
   }
   const rows = all(".results tbody tr");
   const shown = rows.filter((row) => !row.hidden).length;
+  const visible = new Set(rows.filter((row) => !row.hidden).map((row) => row.dataset.run));
+  for (const claim of all("[data-runs]")) {
+    const keys = claim.dataset.runs.split(" ").filter(Boolean);
+    claim.hidden = shown < rows.length && !keys.some((key) => visible.has(key));
+  }
+  for (const statement of all(".claims > li")) statement.hidden = !statement.querySelector("details:not([hidden])");
+  document.querySelector(".none").hidden = shown > 0;
+  document.querySelector("main").classList.toggle("empty", !shown);
   for (const count of all(".count")) count.textContent = shown === rows.length ? `All ${shown} runs` : `${shown} of ${rows.length} runs`;
 });
 
@@ -49,7 +57,7 @@ for (const choice of all("[data-choice]")) {
 
 // Crop of an animation to one label's part, enlarged; its controls are out of sight then, so a button replaces them.
 for (const card of all("[data-crop]")) {
-  const video = card.querySelector("video"), part = card.querySelector(".part"), button = card.querySelector("button");
+  const video = card.querySelector("video"), part = card.querySelector(".part"), scrub = card.querySelector(".scrub"), [button, time] = scrub.children;
   const [width, height] = card.dataset.crop.split(" ").map(Number);
   const caption = card.querySelector("figcaption"), whole = caption.textContent;
   card.addEventListener("change", ({ target }) => {
@@ -62,12 +70,17 @@ for (const card of all("[data-crop]")) {
     part.classList.toggle("alone", alone);
     video.controls = !alone;
     caption.textContent = alone ? whole.replace("every label", `label ${target.parentElement.textContent}`) : whole;
-    button.hidden = !alone;
+    scrub.hidden = !alone;
   });
   const updateButton = () => { button.textContent = video.paused ? "Play" : "Pause"; };
   for (const event of ["play", "pause"]) video.addEventListener(event, updateButton);
   button.addEventListener("click", () => { if (video.paused) video.play(); else video.pause(); });
   updateButton();
+  video.addEventListener("timeupdate", () => { if (video.duration) time.value = (1000 * video.currentTime) / video.duration; });
+  time.addEventListener("input", () => {
+    video.pause();
+    if (video.duration) video.currentTime = (time.value / 1000) * video.duration;
+  });
 }
 
 // Sorting: first the better end of a column, then the other; a metric that does not apply always comes last.
@@ -83,10 +96,16 @@ heads.forEach((head, column) => {
       if (head.dataset.sort === "order") return Number(row.dataset.order);
       const cell = row.cells[column];
       if (head.dataset.sort === "word") return cell.textContent;
-      return cell.hasAttribute("data-value") && Number.isFinite(Number(cell.dataset.value)) ? Number(cell.dataset.value) : null;
+      if (!cell.hasAttribute("data-value") || !Number.isFinite(Number(cell.dataset.value))) return null;
+      // Of some metrics the best value lies in the middle.
+      return head.dataset.near ? Math.abs(Number(cell.dataset.value) - Number(head.dataset.near)) : Number(cell.dataset.value);
     };
+    // Numbers of different data sets are not compared: each keeps its place.
+    const sets = [...new Set(all(".results tbody tr").sort((a, b) => a.dataset.order - b.dataset.order).map((row) => row.dataset.dataset))];
+    const group = (row) => (head.dataset.sort === "number" ? sets.indexOf(row.dataset.dataset) : 0);
     const rows = all(".results tbody tr").map((row) => ({ row, key: value(row), order: Number(row.dataset.order) }));
     rows.sort((a, b) => {
+      if (group(a.row) !== group(b.row)) return group(a.row) - group(b.row);
       if (a.key === b.key) return a.order - b.order;
       if (a.key === null || b.key === null) return a.key === null ? 1 : -1;
       return (a.key < b.key ? -1 : 1) * (direction === "ascending" ? 1 : -1);
