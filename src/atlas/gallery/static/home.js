@@ -39,6 +39,20 @@
     for (const canvas of [decoded, beside]) atlas.paint(canvas, pixels, shape);
   });
 
+  // The same point, or the code of the same image, in every model.
+  const compare = find(".compare");
+  const drawAll = atlas.latest(async (outdated) => {
+    for (const canvas of compare.querySelectorAll("canvas")) {
+      const each = spaces.find(({ key }) => key === canvas.dataset.space);
+      each.ready ??= await atlas.open(each.networks, part.dataset.runtime, each.about);
+      const code = image === null ? plane.place : [0, 1].map((axis) => each.points.at(image, axis));
+      atlas.paint(canvas, await each.ready.decode(Float32Array.from(code), [label]), shape);
+      if (outdated()) return;
+    }
+  });
+  const drawCompared = () => { if (compare?.open && part.dataset.runtime && !wake.failed) drawAll().catch(console.warn); };
+  compare?.addEventListener("toggle", drawCompared);
+
   function tell() {
     const [x, y] = plane.place.map((value) => atlas.number(value));
     find("#code").textContent = `(${x}, ${y})`;
@@ -79,6 +93,7 @@
     plane.draw();
     tell();
     draw();
+    drawCompared();
     clearTimeout(update.timer);
     update.timer = setTimeout(() => {
       if (plane.held) history.replaceState(null, "", `#map=${[encodeURIComponent(space.key), ...plane.place.map((value) => value.toFixed(2)), label].join(",")}`);
