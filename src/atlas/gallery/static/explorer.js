@@ -83,6 +83,7 @@ const drawLatest = atlas.latest((outdated) => during(async () => {
 function draw() {
   tell();
   showNearest();
+  remember();
   return drawLatest();
 }
 const styles = [...explorer.part.querySelectorAll(".styles canvas")];
@@ -312,6 +313,7 @@ async function start() {
   const { networks, runtime } = explorer.part.dataset;
   sprite.setAttribute("aria-hidden", "true"); // The map shows it, and says so.
   await sprite.decode();
+  recall();
   drawMap();
   draw();
   const state = (name, words) => {

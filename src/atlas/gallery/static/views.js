@@ -60,6 +60,25 @@ opinion.part?.querySelector("input").addEventListener("change", ({ target }) => 
   drawMap();
 });
 
+// The state in the address: label and code that are held.
+const state = { most: 128, pattern: /^#code=(\d+);([-\d.,]+)$/ };
+function remember() {
+  clearTimeout(state.timer);
+  if (!explorer.held || explorer.latent_dim > state.most) return;
+  const numbers = Array.from(explorer.code, (value) => Number(value.toFixed(3)));
+  state.timer = setTimeout(() => history.replaceState(null, "", `#code=${explorer.label};${numbers}`), 300);
+}
+function recall() {
+  const [, label, numbers] = state.pattern.exec(location.hash) ?? [], code = numbers?.split(",").map(Number);
+  if (code?.length !== explorer.latent_dim || code.some(Number.isNaN)) return;
+  explorer.label = Math.min(Number(label), Math.max(0, explorer.classes.length - 1));
+  const input = document.querySelector(`#explorer .labels input[value="${explorer.label}"]`);
+  if (input) input.checked = true;
+  if (explorer.plane) explorer.offset.set(code.map((value, i) => value - explorer.code[i]));
+  explorer.code.set(code);
+  hold();
+}
+
 // A drawing pad: what is drawn is read as an image file is.
 const pad = document.getElementById("pad");
 if (pad) {
