@@ -37,7 +37,7 @@ def main() -> None:
             # On the CPU whatever the machine: the same bytes everywhere, and small networks.
             model, classes = load_model(sources[run.key], torch.device("cpu"))
             with atomic_dir(target / run.key) as folder:
-                summary = export_run(model, classes, test[run.dataset], folder)
+                summary = export_run(model, classes, test[run.dataset], folder, settings.labels(run.dataset, classes))
             print(f"{run.key}: {summary} ({number} of {len(runs)})")
     print(f"{TARGET}: the networks of {len(runs)} runs")
 

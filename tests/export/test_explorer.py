@@ -41,7 +41,9 @@ def home(make: Build, noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         key = f"noise_{variant}"
         save_run(tmp_path / "outputs" / "models" / key, variant, dataset="noise", latent_dim=3)
         runs[key] = SimpleNamespace(key=key, dataset="noise")
-    settings = SimpleNamespace(runs=runs, run=runs.__getitem__)
+    settings = SimpleNamespace(
+        runs=runs, run=runs.__getitem__, labels=lambda dataset, classes: list(range(len(classes)))
+    )
     monkeypatch.setattr(settings_file, "load", lambda: settings)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -124,6 +126,20 @@ def test_the_drawn_map_lies_where_the_metadata_say(make: Build, noise: Noise, na
     expected = model.decode(code, torch.tensor([label])).detach().numpy()[0, 0] * 255
     top = (label * side + row) * 16
     assert np.abs(drawn[top : top + 16, column * 16 : column * 16 + 16, 0] - expected).max() <= 0.51
+
+
+def test_of_many_labels_those_that_are_shown_have_images_and_blocks(make: Build, noise: Noise) -> None:
+    model, test = make("cvae", latent_dim=2).eval(), noise(40)
+    about = explorer_metadata(model, list(DIGITS), test, [3, 7])
+    assert about["labels"] == [3, 7] and {image["label"] for image in about["images"]} == {3, 7}
+    alone, whole = draw_map(model, about), draw_map(model, explorer_metadata(model, list(DIGITS), test))
+    height = len(alone) // 2
+    assert (alone[height:] == whole[7 * height : 8 * height]).all()
+    # Without labels the first images stand for all.
+    assert (
+        len(explorer_metadata(make("vae", latent_dim=2).eval(), [], Split(test.images, test.labels * 0))["images"])
+        == 20
+    )
 
 
 def test_scatter_holds_codes_to_a_byte_of_their_range_in_the_order_of_the_metadata(make: Build, noise: Noise) -> None:

@@ -1,6 +1,7 @@
 """Latent explorer: a run's networks as ONNX files, their description, test images and a map drawn beforehand."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,10 @@ REACH = 2.5
 """How far the map goes each way from the center, in standard deviations of the codes."""
 
 
-def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
+def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Sequence[int] | None = None) -> dict:
     """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
+
+    `labels` are those that the explorer offers: the map has a block and there are test images for each; by default all.
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
     there is no prior. `order` lists the dimensions, most informative first; `scatter` holds the codes of those images
@@ -56,12 +59,14 @@ def explorer_metadata(model: Model, classes: list[str], test: Split) -> dict:
         scatter = scatter_codes(codes[:, order[:SCATTER_DIMENSIONS]], test.labels[:STATISTICS_IMAGES])
     elif size > 2:
         plane = torch.randn(3, size, generator=torch.Generator().manual_seed(1))
-    for label in range(max(1, len(classes))):
-        for index in torch.nonzero(test.labels == label)[: max(IMAGES_PER_LABEL, IMAGES // max(1, len(classes))), 0]:
+    labels = list(labels or range(max(1, len(classes))))
+    for label in labels:
+        for index in torch.nonzero(test.labels == label)[: max(IMAGES_PER_LABEL, IMAGES // len(labels)), 0]:
             images.append({"label": label, "pixels": _base64(test.images[index].numpy())})
     return {
         "shape": list(model.shape),
         "classes": classes,
+        "labels": labels,
         "conditional": model.conditional,
         "latent_dim": size,
         "center": [round(value, 5) for value in center.tolist()],
@@ -156,14 +161,14 @@ def draw_map(model: Model, metadata: dict) -> np.ndarray:
         steps = torch.linspace(-REACH, REACH, SIDE)
         codes = center.repeat(SIDE * SIDE, 1)
         codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
-    labels = range(len(metadata["classes"]) if model.conditional else 1)
+    labels = metadata["labels"] if model.conditional else [0]
     images = np.stack([decode_uint8(model, codes, label, torch.device("cpu")) for label in labels])
     return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
 
 
-def export_run(model: Model, classes: list[str], test: Split, folder: Path) -> str:
+def export_run(model: Model, classes: list[str], test: Split, folder: Path, labels: Sequence[int] | None = None) -> str:
     """Write a model's networks, their description and the map into an empty folder; return a line about it."""
-    metadata = explorer_metadata(model, classes, test)
+    metadata = explorer_metadata(model, classes, test, labels)
     write_json(folder / "explorer.json", metadata)
     with atomic_write(folder / "map.webp") as tmp:
         # Lossily: the map stands in for the network, or for a moment until it runs.

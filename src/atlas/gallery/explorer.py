@@ -35,6 +35,7 @@ class Metadata(TypedDict):
     side: int
     reach: float
     images: list[dict[str, Any]]
+    labels: NotRequired[list[int]]
     scatter: NotRequired[dict[str, Any] | None]
     plane: NotRequired[list[list[float]] | None]
 

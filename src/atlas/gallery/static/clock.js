@@ -5,16 +5,9 @@
   if (!part) return;
   const epochs = part.dataset.epochs.split(" ").map(Number), slider = part.querySelector("input"), words = part.querySelector("output");
   const films = [...document.querySelectorAll("#animations video")], panels = [...document.querySelectorAll("#curves svg[data-epochs]")];
-  const [left, width, top, bottom] = [40, 234, 8, 158], hold = 1.5; // Of a panel; seconds that a film's last frame stays.
+  const [left, width] = [40, 234], hold = 1.5; // Of a panel; seconds that a film's last frame stays.
   part.hidden = false;
-  const lines = panels.map((panel) => {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    line.setAttribute("class", "now");
-    line.setAttribute("y1", top);
-    line.setAttribute("y2", bottom);
-    panel.append(line);
-    return line;
-  });
+  const lines = panels.map((panel) => panel.querySelector(".now"));
   const rate = (film) => epochs.length / Math.max(0.1, film.duration - hold);
   function tell(frame) {
     slider.value = frame;

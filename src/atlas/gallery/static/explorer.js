@@ -18,7 +18,8 @@ const high = (i) => explorer.center[i] + explorer.reach * explorer.spread[i];
 // A model without an encoder has a map through three draws from the prior instead: `spot` is the place on that plane, and
 // `offset` what sliders have added.
 explorer.code = Float32Array.from(explorer.center);
-explorer.label = 0;
+explorer.labels ??= explorer.classes.map((_, label) => label);
+explorer.label = explorer.labels[0] ?? 0;
 explorer.axes = explorer.order.slice(0, 2).sort((a, b) => a - b);
 explorer.spot = [0, 1];
 explorer.offset = new Float32Array(explorer.latent_dim);
@@ -46,10 +47,12 @@ function place() {
   const share = (i) => (i === undefined ? 0.5 : (explorer.code[i] - low(i)) / (high(i) - low(i)));
   return [limit(share(explorer.axes[0]), 0, 1), limit(1 - share(explorer.axes[1]), 0, 1)];
 }
+// The drawn map has a block for each label that is offered.
+const block = (label) => (explorer.conditional ? Math.max(0, explorer.labels.indexOf(label)) : 0);
 function cell(label) {
   // The cell of the drawn map that is nearest to the code, as its corner in pixels.
   const [x, y] = place();
-  return [Math.round(x * cells) * columns, (label * explorer.side + Math.round(y * cells)) * rows];
+  return [Math.round(x * cells) * columns, (block(label) * explorer.side + Math.round(y * cells)) * rows];
 }
 function paintDrawn(canvas, label) {
   canvas.getContext("2d").drawImage(sprite, ...cell(label), columns, rows, 0, 0, columns, rows);
@@ -88,11 +91,11 @@ function draw() {
 }
 const styles = [...explorer.part.querySelectorAll(".styles canvas")];
 async function drawStyles() {
-  if (!explorer.live) return styles.forEach(paintDrawn);
+  if (!explorer.live) return styles.forEach((canvas, i) => paintDrawn(canvas, explorer.labels[i]));
   if (!styles.length) return;
   const codes = new Float32Array(styles.length * explorer.latent_dim);
   styles.forEach((_, label) => codes.set(explorer.code, label * explorer.latent_dim));
-  const images = await decode(codes, styles.map((_, label) => label));
+  const images = await decode(codes, styles.map((_, i) => explorer.labels[i]));
   styles.forEach((canvas, label) => paint(canvas, images, label * channels * rows * columns));
 }
 
@@ -101,7 +104,7 @@ let version = 0;
 async function drawMap() {
   const mine = ++version, side = explorer.side;
   if (!explorer.live) {
-    map.getContext("2d").drawImage(sprite, 0, explorer.label * side * rows, map.width, map.height, 0, 0, map.width, map.height);
+    map.getContext("2d").drawImage(sprite, 0, block(explorer.label) * side * rows, map.width, map.height, 0, 0, map.width, map.height);
     return;
   }
   const label = explorer.label, size = explorer.latent_dim;
@@ -232,7 +235,8 @@ function caption() {
 async function look(image, label, words) {
   if (explorer.conditional) {
     explorer.label = label;
-    find(`.labels input[value="${label}"]`).checked = true;
+    const input = find(`.labels input[value="${label}"]`);
+    if (input) input.checked = true;
   }
   const canvas = find("#original canvas");
   find("#original").hidden = false;

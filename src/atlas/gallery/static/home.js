@@ -6,6 +6,7 @@
   const spaces = JSON.parse(part.querySelector("script[type='application/json']").textContent);
   const find = (selector) => part.querySelector(selector), [decoded, nearest, beside] = ["#decoded", "#nearest", ".beside"].map(find);
   const { shape, classes } = spaces[0].about, [, rows, columns] = shape;
+  const offered = spaces[0].about.labels ?? classes.map((_, i) => i);
   const labels = find(".labels"), [thumbRows, thumbColumns, across] = (part.dataset.size ?? "1 1 1").split(" ").map(Number);
   let space = spaces[0], label = 0, image = null, networks = null;
   for (const each of spaces) each.points = atlas.scatter(each.about);
@@ -30,7 +31,7 @@
     const { center, spread, reach, side, conditional } = space.about, sprite = drawnMap(space), cells = side - 1;
     if (!sprite.complete || !sprite.naturalWidth) return;
     const share = (axis) => Math.min(1, Math.max(0, ((plane.place[axis] - center[axis]) / (spread[axis] * reach) + 1) / 2));
-    const [column, row] = [Math.round(share(0) * cells), Math.round((1 - share(1)) * cells) + (conditional ? label * side : 0)];
+    const [column, row] = [Math.round(share(0) * cells), Math.round((1 - share(1)) * cells) + (conditional ? Math.max(0, offered.indexOf(label)) * side : 0)];
     for (const canvas of [decoded, beside]) canvas.getContext("2d").drawImage(sprite, column * columns, row * rows, columns, rows, 0, 0, columns, rows);
   };
   const draw = atlas.latest(async () => {

@@ -107,10 +107,10 @@
     },
     // 5: one code, every label.
     async label(scene) {
-      const networks = await open("cvae"), shown = Math.min(10, classes.length), labels = Array.from({ length: shown }, (_, i) => i);
+      const networks = await open("cvae"), labels = (spaces.cvae.about.labels ?? classes.map((_, i) => i)).slice(0, 10);
       const draw = atlas.latest(async () => {
         const pixels = await networks.decode(Float32Array.from(labels.flatMap(() => ring.place)), labels);
-        for (const label of labels) paint("every", pixels, label * size, label * columns, 0);
+        labels.forEach((_, i) => paint("every", pixels, i * size, i * columns, 0));
       });
       plane(scene, "vae").ring = false;
       const ring = plane(scene, "cvae", { move: draw });
