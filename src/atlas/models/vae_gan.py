@@ -63,7 +63,7 @@ class VAEGAN(Model):
         if set(gan_weights) != {"real", "reconstruction", "prior"}:
             raise ValueError(f"gan_weights: found {', '.join(gan_weights)}; allowed: real, reconstruction and prior")
         self.real_weight = gan_weights["real"]
-        fake_weights = torch.tensor([[gan_weights["reconstruction"]], [gan_weights["prior"]]])
+        fake_weights = torch.tensor([[gan_weights["reconstruction"]], [gan_weights["prior"]]]).float()
         self.register_buffer("fake_weights", fake_weights, persistent=False)
         cond_classes = num_classes if conditional else 0
         self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, cond_classes)
