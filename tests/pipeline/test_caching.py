@@ -206,9 +206,10 @@ def test_edited_code_redoes_the_stages_that_use_it(whole: Repo, name: str, stage
         ("fps: 10", "fps: 12", stages_of(RUNS, "animate")),
         ("gradient_images: 100", "gradient_images: 90", stages_of(RUNS, "evaluate")),
         ("  codes: 512", "  codes: 256", stages_of(RUNS, "train")),
+        ("  ema: 0.0  ", "  ema: 0.5  ", stages_of(RUNS, "train") | {"compare", "gallery"}),
         (
-            "    gamma: 0.02  ",  # the default, with a comment behind it
-            "    gamma: 0.03  ",
+            "    gamma: 0.2  ",  # the default, with a comment behind it
+            "    gamma: 0.3  ",
             stages_of(runs_with(model="vae_gan"), "train") | {"compare", "gallery"},
         ),
         (
