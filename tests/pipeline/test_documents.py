@@ -21,6 +21,7 @@ ELSEWHERE = {
     r"export VENV=none": "test_places.py works so",
     r"uv (venv|pip) .*": "installs packages",
     r"python scripts/imagenet\.py": "needs an optional extra; tests/scripts/test_imagenet.py",
+    r"(python scripts/check\.py|make repro RUNS=|dvc add images/)\W*(photos|flowers).*": "test_own_images.py",
     r"dvc plots show \.checkpoints.*": "needs a training at work",
     r"dvc remote add -d team (s3|ssh):.*": "test_sharing.py, with servers of its own",
     r"dvc (get|artifacts get) https:.*": "test_sharing.py, from a folder",
