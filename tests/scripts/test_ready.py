@@ -91,3 +91,27 @@ def test_make_asks_first(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode and "error: this is no Git repository" in done.stderr
     assert not (tmp_path / "environment").exists()
+
+
+def test_the_environment_may_lie_in_any_folder(tmp_path: Path) -> None:
+    """With blanks in its name, and begun by something that failed; nothing is asked of the network."""
+    checkout = tmp_path / "my atlas ö"
+    (checkout / "scripts").mkdir(parents=True)
+    (checkout / "src").mkdir()
+    for name in ("Makefile", "scripts/ready.py"):
+        (checkout / name).write_bytes((ROOT / name).read_bytes())
+    (checkout / "requirements.txt").touch()
+    (checkout / ".dvc").mkdir()
+    (checkout / ".venv").mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=checkout, check=True)
+    variables = {name: value for name, value in os.environ.items() if name not in ("VENV", "PYTHONPATH")}
+    command = ["make", "env", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=checkout, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / ".venv/.installed").exists() and not (checkout / ".venv/tmp").exists()
+    code = "import sys; print(sys.path)"
+    python = checkout / ".venv/bin/python"
+    shown = subprocess.run([python, "-c", code], env=variables, capture_output=True, text=True, check=True).stdout
+    assert str(checkout / "src") in shown
+    # What is there already is not made again.
+    assert "making" not in subprocess.run(command, cwd=checkout, env=variables, capture_output=True, text=True).stdout
