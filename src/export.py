@@ -28,7 +28,8 @@ def main() -> None:
     settings = settings_file.load()
     runs = [settings.run(name) for name in names or settings.runs]
     sources = {run.key: require(Path("outputs/models") / run.key, f"train@{run.key}") for run in runs}
-    test = {name: Dataset.open(Path("data") / name).split("test") for name in {run.dataset for run in runs}}
+    datasets = {name: Dataset.open(Path("data") / name) for name in {run.dataset for run in runs}}
+    test = {name: dataset.split("test") for name, dataset in datasets.items()}
     # The folder as a whole: what is left of runs that params.yaml no longer names goes with the old one.
     with nullcontext(TARGET) if names else atomic_dir(TARGET) as target:
         for name, split in test.items():
@@ -37,7 +38,8 @@ def main() -> None:
             # On the CPU whatever the machine: the same bytes everywhere, and small networks.
             model, classes = load_model(sources[run.key], torch.device("cpu"))
             with atomic_dir(target / run.key) as folder:
-                summary = export_run(model, classes, test[run.dataset], folder, settings.labels(run.dataset, classes))
+                labels, framing = settings.labels(run.dataset, classes), datasets[run.dataset].framing
+                summary = export_run(model, classes, test[run.dataset], folder, labels, framing)
             print(f"{run.key}: {summary} ({number} of {len(runs)})")
     print(f"{TARGET}: the networks of {len(runs)} runs")
 

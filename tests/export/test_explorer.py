@@ -20,6 +20,7 @@ from atlas.core.files import AtlasError
 from atlas.export.explorer import (
     IMAGES_PER_LABEL,
     SCATTER_DIMENSIONS,
+    calibration_inputs,
     draw_map,
     explorer_metadata,
     write_thumbnails,
@@ -165,3 +166,22 @@ def test_thumbnails_are_small_and_stand_in_the_order_of_the_test_images(image: t
         pixels = np.asarray(picture.convert("L"), float)
     middles = pixels[rows // 2 :: rows, columns // 2 :: columns].flatten()
     assert np.abs(middles[:60] - grey.numpy()).max() < 6 and middles[60:].max() < 6
+
+
+def test_large_images_and_many_labels_make_no_larger_files(make: Build, noise: Noise) -> None:
+    model, test = make("cvae", (3, 128, 128), 26, latent_dim=2).eval(), noise(30, (3, 128, 128))
+    classes, labels = [str(label) for label in range(26)], [0, 3, 5, 6, 7, 8, 9, 12, 20, 25]
+    metadata = explorer_metadata(model, classes, test, labels)
+    assert metadata["labels"] == labels and {image["label"] for image in metadata["images"]} == {0, 3, 5, 6, 7, 8, 9}
+    assert sum(len(image["pixels"]) for image in metadata["images"]) <= 4 / 3 * 1_000_000
+    height, width, _ = draw_map(model, metadata).shape
+    assert height == 10 * 128 * metadata["side"] <= 10_000 and width == 128 * metadata["side"]
+    images, _ = calibration_inputs(model, "encoder", metadata, noise(200, (3, 128, 128)))
+    assert len(images) == 62
+
+
+def test_without_labels_the_first_test_images_are_taken(make: Build, noise: Noise) -> None:
+    metadata = explorer_metadata(
+        make("vae", num_classes=0).eval(), [], Split(noise(30).images, torch.zeros(30).long()), []
+    )
+    assert metadata["classes"] == [] and len(metadata["images"]) == 20

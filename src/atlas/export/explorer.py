@@ -1,7 +1,9 @@
 """Latent explorer: a run's networks as ONNX files, their description, test images and a map drawn beforehand."""
 
 import base64
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write, write_json
-from atlas.core.latent import BATCH_SIZE, decode_uint8, encode_dataset, map_codes, to_uint8
+from atlas.core.latent import BATCH_SIZE, batch_size, decode_uint8, encode_dataset, map_codes, to_uint8
 from atlas.core.model import Model
 from atlas.export.onnx import NETWORKS, export_discriminator, export_small
 from atlas.plotting.canvas import grid
@@ -29,8 +31,14 @@ THUMBNAIL_COLUMNS = 50
 THUMBNAIL_QUALITY = 60
 CALIBRATION_IMAGES = 1000
 """Test images, and as many codes drawn from the explorer's range, on which quantized networks are checked."""
+CALIBRATION_PIXELS = CALIBRATION_IMAGES * 32 * 32
+"""The same in pixels, for larger images: a network's inner pictures of all of them are in memory at once."""
+IMAGE_BYTES = 1_000_000
+"""Of the test images that go with the networks, at most."""
 SIDE = 11
-"""Images along a side of the map that is drawn beforehand."""
+"""Images along a side of the map that is drawn beforehand; of large images fewer."""
+MAP_HEIGHT = 10_000
+"""Pixels of the map's height, at most: WebP itself ends at 16,383."""
 MAP_QUALITY = 80
 """Of WebP, to 100."""
 REACH = 2.5
@@ -52,7 +60,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Seq
     order = list(range(size))
     images, scatter, plane = [], None, None
     if model.can("encode"):
-        codes = encode_dataset(model, to_unit(test.images[:STATISTICS_IMAGES]), test.labels[:STATISTICS_IMAGES])
+        codes = encode_dataset(model, test.images[:STATISTICS_IMAGES], test.labels[:STATISTICS_IMAGES])
         order = code_order(model, codes, test)
         if not model.has_prior:
             center, spread = codes.mean(0), codes.std(0)
@@ -60,8 +68,10 @@ def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Seq
     elif size > 2:
         plane = torch.randn(3, size, generator=torch.Generator().manual_seed(1))
     labels = list(labels or range(max(1, len(classes))))
+    most = IMAGE_BYTES // (math.prod(model.shape) * len(labels))
+    each = max(1, min(most, max(IMAGES_PER_LABEL, IMAGES // len(labels))))
     for label in labels:
-        for index in torch.nonzero(test.labels == label)[: max(IMAGES_PER_LABEL, IMAGES // len(labels)), 0]:
+        for index in torch.nonzero(test.labels == label)[:each, 0]:
             images.append({"label": label, "pixels": _base64(test.images[index].numpy())})
     return {
         "shape": list(model.shape),
@@ -72,7 +82,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Seq
         "center": [round(value, 5) for value in center.tolist()],
         "spread": [round(value, 5) for value in spread.tolist()],
         "order": order,
-        "side": SIDE,
+        "side": max(2, min(SIDE, MAP_HEIGHT // (model.shape[1] * (len(labels) if model.conditional else 1)))),
         "reach": REACH,
         "images": images,
         "scatter": scatter,
@@ -87,8 +97,9 @@ def code_order(model: Model, codes: Tensor, test: Split) -> list[int]:
         # Behind a flow a rate is taken at a draw from the posterior.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            images = test.images[: len(codes)].split(BATCH_SIZE)
-            labels = test.labels[: len(codes)].split(BATCH_SIZE)
+            size = batch_size(model.shape)
+            images = test.images[: len(codes)].split(size)
+            labels = test.labels[: len(codes)].split(size)
             values = torch.cat([model.rates(to_unit(i), y) for i, y in zip(images, labels, strict=True)]).mean(0)
     return values.argsort(descending=True, stable=True).tolist()
 
@@ -107,10 +118,12 @@ def scatter_codes(codes: Tensor, labels: Tensor) -> dict:
 
 def write_thumbnails(test: Split, path: Path) -> None:
     """Write the images of the scatter, small, as one WebP: `THUMBNAIL_COLUMNS` a row."""
-    images = to_unit(test.images[:STATISTICS_IMAGES])
-    factor = min(1, THUMBNAIL_SIDE / max(images.shape[2:]))
+    factor = min(1, THUMBNAIL_SIDE / max(test.images.shape[2:]))
+    parts = map(to_unit, test.images[:STATISTICS_IMAGES].split(BATCH_SIZE))
     if factor < 1:
-        images = torch.nn.functional.interpolate(images, scale_factor=factor, mode="bilinear", antialias=True)
+        resize = partial(torch.nn.functional.interpolate, scale_factor=factor, mode="bilinear", antialias=True)
+        parts = map(resize, parts)
+    images = torch.cat(list(parts))
     rows = -(-len(images) // THUMBNAIL_COLUMNS)
     sheet = torch.zeros(rows * THUMBNAIL_COLUMNS, *images.shape[1:])
     sheet[: len(images)] = images
@@ -125,12 +138,13 @@ def _base64(content: np.ndarray) -> str:
 
 def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) -> tuple[Tensor, Tensor]:
     """Return inputs of a network and labels: test images; for the decoder their codes, and codes drawn at random."""
-    images, labels = to_unit(test.images[:CALIBRATION_IMAGES]), test.labels[:CALIBRATION_IMAGES]
+    count = min(CALIBRATION_IMAGES, CALIBRATION_PIXELS // math.prod(model.shape[1:]))
+    images, labels = to_unit(test.images[:count]), test.labels[:count]
     if network == "encoder":
         return images, labels
-    noise = torch.randn(CALIBRATION_IMAGES, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(count, model.latent_dim, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor(metadata["center"]) + torch.tensor(metadata["spread"]) * noise
-    all_labels = torch.arange(CALIBRATION_IMAGES) % max(1, model.num_classes)
+    all_labels = torch.arange(count) % max(1, model.num_classes)
     if not model.can("encode"):
         return codes, all_labels
     return torch.cat([codes, encode_dataset(model, images, labels)]), torch.cat([all_labels, labels])
@@ -152,23 +166,34 @@ def draw_map(model: Model, metadata: dict) -> np.ndarray:
     One block for each label. Within it the first dimension rises to the right, the second upwards; all others are at
     the center. Of a `plane` the first draw lies at the lower left, the second right of it, the third above it.
     """
+    side = metadata["side"]
     if metadata["plane"]:
-        steps = torch.linspace(0, 1, SIDE)
+        steps = torch.linspace(0, 1, side)
         codes = plane_codes(torch.tensor(metadata["plane"]), map_codes(steps, steps.flip(0), 2))
     else:
         axes = sorted(metadata["order"][:2])
         center, spread = torch.tensor(metadata["center"]), torch.tensor(metadata["spread"])
-        steps = torch.linspace(-REACH, REACH, SIDE)
-        codes = center.repeat(SIDE * SIDE, 1)
+        steps = torch.linspace(-REACH, REACH, side)
+        codes = center.repeat(side * side, 1)
         codes[:, axes] += map_codes(steps, steps.flip(0), len(axes)) * spread[axes]
     labels = metadata["labels"] if model.conditional else [0]
     images = np.stack([decode_uint8(model, codes, label, torch.device("cpu")) for label in labels])
-    return grid(images.reshape(-1, SIDE, *model.shape), gap=0)
+    return grid(images.reshape(-1, side, *model.shape), gap=0)
 
 
-def export_run(model: Model, classes: list[str], test: Split, folder: Path, labels: Sequence[int] | None = None) -> str:
-    """Write a model's networks, their description and the map into an empty folder; return a line about it."""
-    metadata = explorer_metadata(model, classes, test, labels)
+def export_run(
+    model: Model,
+    classes: list[str],
+    test: Split,
+    folder: Path,
+    labels: Sequence[int] | None = None,
+    framing: str | None = None,
+) -> str:
+    """Write a model's networks, their description and the map into an empty folder; return a line about it.
+
+    `framing`: how an image of another size is brought to the shape, as `Dataset.framing`.
+    """
+    metadata = explorer_metadata(model, classes, test, labels) | {"framing": framing}
     write_json(folder / "explorer.json", metadata)
     with atomic_write(folder / "map.webp") as tmp:
         # Lossily: the map stands in for the network, or for a moment until it runs.
