@@ -204,6 +204,13 @@ def test_edited_code_redoes_the_stages_that_use_it(whole: Repo, name: str, stage
     [
         ("map_steps: 15", "map_steps: 11", stages_of(RUNS, "sample")),
         ("fps: 10", "fps: 12", stages_of(RUNS, "animate")),
+        (  # what a data set says of itself is one setting
+            "cpu: {train: {frames: 90",
+            "cpu: {train: {frames: 80",
+            stages_of(["mnist"], "download", "train_judge")
+            | stages_of(runs_with(dataset="mnist"), "train", "evaluate")
+            | {"compare", "gallery"},
+        ),
         ("gradient_images: 100", "gradient_images: 90", stages_of(RUNS, "evaluate")),
         ("  codes: 512", "  codes: 256", stages_of(RUNS, "train")),
         ("  ema: 0.0  ", "  ema: 0.5  ", stages_of(RUNS, "train") | {"compare", "gallery"}),
