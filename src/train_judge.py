@@ -1,16 +1,17 @@
-"""Train the judge of one data set: a small classifier, whose labels and features the metrics use."""
+"""Train the judge of one data set: a small classifier, of rotations without labels, whose features the metrics use."""
 
 import math
 import sys
 import time
 from pathlib import Path
 
-from atlas.core.files import atomic_dir, run_stage, write_json
+from atlas.core.files import atomic_dir, atomic_write, run_stage, write_json
 
 
 def train_judge(name: str) -> None:
     """Train the judge of the data set of that name; write outputs/judges/NAME."""
     import torch
+    from safetensors.torch import save
     from torch.nn import functional
     from tqdm import tqdm
 
@@ -18,7 +19,7 @@ def train_judge(name: str) -> None:
     from atlas.core.datasets import Dataset, epoch_batches, to_unit
     from atlas.core.device import device_config
     from atlas.core.model import save_weights
-    from atlas.metrics.classifier import Judge, augment, classify
+    from atlas.metrics.classifier import ROTATIONS, Judge, augment, classify, rotate
 
     settings = settings_file.load()
     settings_file.require_known("dataset", name, settings.datasets)
@@ -43,26 +44,39 @@ def train_judge(name: str) -> None:
                 progress = (epoch * steps_per_epoch + step) / steps
                 optimizer.param_groups[0]["lr"] = settings.judge.learning_rate * one_cycle(progress)
                 idx = idx.to(config.device)
-                images = augment(to_unit(training.images[idx]), mirror, generator)
+                images, targets = augment(to_unit(training.images[idx]), mirror, generator), training.labels[idx]
+                if not dataset.labelled:
+                    targets = torch.randint(ROTATIONS, (len(idx),), generator=generator).to(config.device)
+                    images = rotate(images, targets)
                 with config.autocast():
                     logits = judge(images)
-                loss = functional.cross_entropy(logits.float(), training.labels[idx])
+                loss = functional.cross_entropy(logits.float(), targets)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 bar.update()
-    report = {}
-    # The test images are classified once, here, to say how good the judge is; nothing is chosen by them.
+    # What later stages share: how good the judge is, and its features of what none of their models has seen. Nothing is
+    # chosen by the test images.
+    report: dict[str, str | float | int] = {"task": "labels" if dataset.labelled else "rotations"}
+    features = {}
     for part in ("validation", "test"):
         split = dataset.split(part, config.device)
-        _, predicted = classify(judge, to_unit(split.images))
-        report[f"{part}_accuracy"] = (predicted == split.labels).double().mean().item()
-        report[f"{part}_n"] = len(split)
+        features[part], predicted = classify(judge, to_unit(split.images))
+        targets = split.labels
+        if not dataset.labelled:
+            targets = torch.arange(len(split), device=config.device) % ROTATIONS
+            _, predicted = classify(judge, rotate(to_unit(split.images), targets))
+        report |= {f"{part}_accuracy": (predicted == targets).double().mean().item(), f"{part}_n": len(split)}
     with atomic_dir(Path("outputs/judges") / name) as folder:
         save_weights(judge, folder / "weights.safetensors")
+        with atomic_write(folder / "features.safetensors") as tmp:
+            tmp.write_bytes(save({part: values.cpu().contiguous() for part, values in features.items()}))
         write_json(folder / "judge.json", report)
     seconds = time.perf_counter() - started
-    print(f"judge of {name}: {report['test_accuracy']:.2%} of test images right, {seconds:.0f} s on {config}")
+    print(
+        f"judge of {name} ({report['task']}): {report['test_accuracy']:.2%} of test images right, {seconds:.0f} s on "
+        f"{config}"
+    )
 
 
 def one_cycle(progress: float) -> float:
