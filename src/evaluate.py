@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from atlas.core.files import AtlasError, atomic_write, require, run_stage, write_json
+from atlas.core.files import atomic_write, require, run_stage, write_json
 
 
 def evaluate_run(key: str) -> None:
@@ -14,7 +14,7 @@ def evaluate_run(key: str) -> None:
     from atlas.core.datasets import Dataset
     from atlas.core.device import device_config
     from atlas.core.model import load_model, load_weights
-    from atlas.metrics.classifier import Judge
+    from atlas.metrics.classifier import Judge, read_features
     from atlas.metrics.evaluate import Evaluation
     from atlas.metrics.registry import METRICS
 
@@ -25,16 +25,16 @@ def evaluate_run(key: str) -> None:
     dataset = Dataset.open(Path("data") / run.dataset)
     budget = settings.budgets[run.dataset].evaluate
     test = dataset.split("test", config.device, budget.images)
-    training = dataset.split("train", config.device, len(test))
+    training = dataset.split("train", config.device, settings.evaluation.probe_images)
+    folder, stage = Path("outputs/judges") / run.dataset, f"train_judge@{run.dataset}"
     judge = config.to_device(Judge(dataset.shape, len(dataset.classes), settings.budgets[run.dataset].judge.width))
-    load_weights(judge, Path("outputs/judges") / run.dataset / "weights.safetensors", f"train_judge@{run.dataset}")
-    generator = torch.Generator().manual_seed(settings.seed)
-    try:
-        metrics, per_image = Evaluation(
-            model, judge, test, training, settings.evaluation, budget, generator, settings.inversion
-        ).run()
-    except ValueError as error:
-        raise AtlasError(f"budgets.{settings.scale}.evaluate.images: {error}") from None
+    load_weights(judge, folder / "weights.safetensors", stage)
+    features = {name: values.to(config.device) for name, values in read_features(folder, stage).items()}
+    metrics, per_image = Evaluation(
+        model, judge, test, training, features["test"][: len(test)], features["validation"],
+        dataset.framing == "digit", settings.evaluation, budget, torch.Generator().manual_seed(settings.seed),
+        settings.inversion,
+    ).run()  # fmt: skip
     write_json(Path("outputs/metrics") / f"{key}.json", metrics)
     arrays = {name: values.float().cpu().numpy() for name, values in per_image.items()}
     with atomic_write(Path("outputs/per_image") / f"{key}.npz") as tmp, tmp.open("wb") as file:

@@ -27,7 +27,7 @@ from atlas.core.schema import (
     TrainingSettings,
 )
 from atlas.core.settings import Run
-from atlas.metrics.classifier import Judge
+from atlas.metrics.classifier import Judge, classify
 from atlas.metrics.evaluate import Evaluation
 from atlas.models.vae import InverseAutoregressiveFlow
 from atlas.training import loop
@@ -150,7 +150,9 @@ def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, va
     ours = make(variant, latent_dim=3).eval()
     torch.manual_seed(1)
     judge = Judge((1, 16, 16), 10, 8).eval()
-    settings = EvaluationSettings(subset=2000, nll_pixels=800_000, gradient_images=100, transfers=300, confident=0.95)
+    settings = EvaluationSettings(
+        subset=2000, probe_images=90, nll_pixels=800_000, gradient_images=100, transfers=300, confident=0.95
+    )
     budget = EvaluateBudget(images=None, importance_samples=3, inversions=4)
     inversion = InversionSettings(steps=60, prior_weight=1.0)
     results = []
@@ -162,7 +164,12 @@ def test_metrics_are_the_cpus(make: Build, noise: Noise, exact: DeviceConfig, va
             Split(split.images.to(device), split.labels.to(device)) for split in (noise(80), noise(90, seed=1))
         )
         generator = torch.Generator().manual_seed(3)
-        results.append(Evaluation(model, classifier, test, training, settings, budget, generator, inversion).run())
+        features, unseen = (classify(classifier, to_unit(split.images))[0] for split in (test, training))
+        results.append(
+            Evaluation(
+                model, classifier, test, training, features, unseen, True, settings, budget, generator, inversion
+            ).run()
+        )
     (expected, expected_per_image), (metrics, per_image) = results
     assert metrics.keys() == expected.keys() and per_image.keys() == expected_per_image.keys()
     # Accuracies are counts of 80 images, and ranks of distances may change places: two of the images at most.

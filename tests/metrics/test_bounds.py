@@ -55,7 +55,7 @@ def test_the_bounds_are_in_order_and_the_tighter_reaches_the_truth() -> None:
     model, (images, labels) = Linear(), _data(300)
     truth = -model.evidence(images).mean().item()
     nelbo = elbo(model, images, labels, _seed()).rate.mean().item()
-    few, mean = (values.mean().item() for values in importance_weighted(model, images, labels, 5, _seed()))
+    few, mean, _ = (values.mean().item() for values in importance_weighted(model, images, labels, 5, _seed()))
     many = importance_weighted(model, images, labels, 500, _seed())[0].mean().item()
     # The exact gap: KL(q || p(z|x)) of two Gaussians with one mean and covariances in proportion.
     gap = model.too_wide**2 - 1 - 2 * math.log(model.too_wide)
@@ -67,8 +67,10 @@ def test_the_bounds_are_in_order_and_the_tighter_reaches_the_truth() -> None:
 def test_with_the_true_posterior_every_bound_is_the_truth() -> None:
     model, (images, labels) = Linear(too_wide=1.0), _data(20)
     for samples in (1, 7):
-        for values in importance_weighted(model, images, labels, samples, _seed()):
+        *bounds, effective = importance_weighted(model, images, labels, samples, _seed())
+        for values in bounds:
             torch.testing.assert_close(values, -model.evidence(images))
+        assert effective.tolist() == pytest.approx([samples] * 20), "all weights are equal"
 
 
 def test_the_weighted_bound_is_what_a_slow_loop_says_also_across_batches() -> None:
@@ -86,13 +88,15 @@ def test_the_weighted_bound_is_what_a_slow_loop_says_also_across_batches() -> No
             return draws[self.turn[first], labels] - 2000
 
     images, _ = _data(count)
-    found, mean = importance_weighted(Given(), images, torch.arange(count), 4, _seed())
+    found, mean, effective = importance_weighted(Given(), images, torch.arange(count), 4, _seed())
     for i in range(count):
         weights = [float(draw) for draw in draws[:, i]]
         top = max(weights)
         slow = 2000 - top - math.log(sum(math.exp(weight - top) for weight in weights) / 4)
         assert found[i].item() == pytest.approx(slow, abs=1e-9)
         assert mean[i].item() == pytest.approx(2000 - sum(weights) / 4, abs=1e-3)
+        shares = [math.exp(weight - top) for weight in weights]
+        assert effective[i].item() == pytest.approx(sum(shares) ** 2 / sum(share**2 for share in shares))
 
 
 def test_no_samples_are_refused() -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.model import Model
+from atlas.metrics.codes import aggregate_variances, fitted_gaussian
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]
@@ -30,3 +32,15 @@ def test_sampled_codes_have_the_posteriors_moments(make: Build, noise: Noise, va
     with torch.no_grad():
         rates = model.rates(*many).double().mean(0)
     torch.testing.assert_close(divergence, rates, rtol=0.1, atol=0.1)
+
+
+def test_a_fitted_gaussian_has_the_codes_mean_and_covariance() -> None:
+    """Also of fewer codes than dimensions, whose covariance is singular."""
+    generator = torch.Generator().manual_seed(0)
+    for count, size in ((500, 3), (4, 6)):
+        codes = 2 + torch.randn(count, size, generator=generator) @ torch.randn(size, size, generator=generator)
+        drawn = fitted_gaussian(codes, 40_000, generator)
+        scale = codes.var(0).mean().item()
+        torch.testing.assert_close(drawn.mean(0), codes.mean(0), rtol=0, atol=0.05 * scale)
+        torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), rtol=0, atol=0.05 * scale)
+        assert aggregate_variances(drawn).mean().item() == pytest.approx(scale, rel=0.05)

@@ -13,11 +13,13 @@ from torchmetrics.image.kid import poly_mmd
 from atlas.metrics.distances import (
     feature_distances,
     frechet_distance,
+    frechet_interval,
     kernel_distance,
     kernel_interval,
     label_purity,
     laplacian_energies,
     prdc,
+    prdc_intervals,
 )
 
 
@@ -83,6 +85,20 @@ def test_frechet_is_what_torchmetrics_says() -> None:
 def test_frechet_refuses_numbers_that_mean_nothing(real: int, fake: int) -> None:
     with pytest.raises(ValueError, match=f"more than the 64 features; found {real} and {fake}"):
         frechet_distance(torch.randn(real, 64), torch.randn(fake, 64))
+
+
+@pytest.mark.parametrize("singular", [False, True])
+def test_the_frechet_interval_is_as_wide_as_the_distance_varies(singular: bool) -> None:
+    """Of new images each time; singular: features that the samples leave at zero, as blurred ones do."""
+    scale = torch.tensor([0.5, 1.5, 1.0, 0.0 if singular else 0.8])
+    values, widths = [], []
+    for seed in range(200):
+        pair = _normal(300, 4, seed=2 * seed), 0.4 + scale * _normal(300, 4, seed=2 * seed + 1)
+        numbers = frechet_interval("frechet", *pair)
+        assert numbers["frechet"] == frechet_distance(*pair) and numbers["frechet_n"] == 300
+        values.append(numbers["frechet"])
+        widths.append(numbers["frechet_high"] - numbers["frechet_low"])
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.15)
 
 
 # --- sharpness ------------------------------------------------------------------------------------------------------
@@ -194,6 +210,26 @@ def test_sharp_and_varied_are_two_things() -> None:
     assert same["coverage"].mean() > 0.9 and same["density"].mean() == pytest.approx(1, abs=0.15)
     apart = prdc(real, real + 100)
     assert [values.sum().item() for values in apart.values()] == [0, 0, 0, 0]
+
+
+def test_the_intervals_of_prdc_are_as_wide_as_the_numbers_vary() -> None:
+    """With the balls drawn anew as well: those of rows in fixed balls are 1.4 times too narrow or more."""
+    names = ("precision", "density", "coverage")
+    values: dict[str, list[float]] = {name: [] for name in names}
+    widths: dict[str, list[float]] = {name: [] for name in names}
+    fixed: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(50):
+        pair = _normal(200, 8, seed=2 * seed), 0.4 + 0.9 * _normal(200, 8, seed=2 * seed + 1)
+        numbers, rows = prdc_intervals(*pair), prdc(*pair)
+        for name in values:
+            assert numbers[name] == pytest.approx(rows[name].mean().item())
+            values[name].append(numbers[name])
+            widths[name].append(numbers[f"{name}_high"] - numbers[f"{name}_low"])
+            fixed[name].append(2 * 1.96 * rows[name].std().item() / math.sqrt(200))
+    for name in ("precision", "density"):
+        assert np.mean(widths[name]) == pytest.approx(2 * 1.96 * np.std(values[name]), rel=0.3), name
+        assert 1.4 * np.mean(fixed[name]) < np.mean(widths[name]), name
+    assert np.mean(widths["coverage"]) > 2 * 1.96 * np.std(values["coverage"])
 
 
 @pytest.mark.parametrize(("real", "fake"), [(5, 5), (10, 9), (0, 0)])

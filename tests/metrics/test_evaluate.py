@@ -15,7 +15,7 @@ from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import BATCH_SIZE
 from atlas.core.model import Bound, Model
 from atlas.core.schema import EvaluationSettings, InversionSettings
-from atlas.metrics.classifier import Judge
+from atlas.metrics.classifier import ROTATIONS, Judge, classify
 from atlas.metrics.evaluate import Evaluation, subset
 from atlas.metrics.likelihood import binarize
 from atlas.metrics.registry import METRICS, is_registered
@@ -60,11 +60,20 @@ class Perfect(Painter):
         return Bound(torch.full((len(labels),), 3.0), labels.float())
 
 
+def _evaluation(
+    model: Model, judge: Judge, test: Split, training: Split, unseen: Split, seed: int = 0,
+    settings: EvaluationSettings = SETTINGS, inversion: InversionSettings = INVERSION,
+) -> Evaluation:  # fmt: skip
+    features, floor = (classify(judge, to_unit(split.images))[0] for split in (test, unseen))
+    generator = torch.Generator().manual_seed(seed)
+    return Evaluation(
+        model.eval(), judge, test, training, features, floor, True, settings, BUDGET, generator, inversion
+    )
+
+
 def _evaluate(model: Model, judge: Judge, noise: Noise, count: int = 100, seed: int = 0) -> dict[str, float | int]:
-    splits = noise(count, model.shape), noise(count + 20, model.shape, seed=1)
-    metrics, per_image = Evaluation(
-        model.eval(), judge, *splits, SETTINGS, BUDGET, torch.Generator().manual_seed(seed), INVERSION
-    ).run()
+    splits = noise(count, model.shape), noise(count + 20, model.shape, seed=1), noise(count, model.shape, seed=2)
+    metrics, per_image = _evaluation(model, judge, *splits, seed=seed).run()
     for name, values in per_image.items():
         assert len(values) == metrics[f"{name}_n"] and values.mean().item() == pytest.approx(metrics[name])
     return metrics
@@ -109,7 +118,7 @@ def test_reconstruction_error_is_per_pixel(noise: Noise) -> None:
 
 
 def test_a_model_that_copies_the_test_images_reaches_less_than_the_floor(noise: Noise) -> None:
-    """And the floor compares training with test images: two samples of the same noise."""
+    """And the floor compares unseen with test images: two samples of the same noise."""
     split = noise(100, (1, 8, 8))
 
     class Copier(Painter):
@@ -133,7 +142,11 @@ def test_every_number_is_registered_and_comes_out_twice(make: Build, noise: Nois
     assert {"rate" in metrics, "active_units" in metrics} == {model.can("rates")}
     assert {"label_purity" in metrics, "mig" in metrics} == {model.can("encode")}
     assert {"label_accuracy" in metrics, "label_accuracy_worst" in metrics} == {model.conditional}
-    assert {"swap_accuracy" in metrics, "style_leak" in metrics} == {model.conditional and model.can("encode")}
+    for name in ("swap_accuracy", "style_leak", "style_leak_means"):
+        assert (name in metrics) == (model.conditional and model.can("encode")), name
+    for name in ("prior_gap", "fitted_gap", "aggregate_variance"):
+        assert (name in metrics) == model.can("encode"), name
+    assert {"estimator_variance_ratio" in metrics, "baseline_variance" in metrics} == {model.can("posterior")}
     assert ("class_accuracy" in metrics) == model.can("classify")
     assert ("bits_per_dim" in metrics) == (model.pixels == "bytes")
     assert ("grey_nelbo" in metrics) == (model.pixels == "grey")
@@ -177,21 +190,21 @@ def test_likelihoods_of_grey_and_binary_pixels_are_of_the_same_binarization(nois
 
 def test_the_settings_say_how_many_images_a_metric_sees(make: Build, noise: Noise) -> None:
     changes = {"subset": 40, "nll_pixels": 256 * 30, "gradient_images": 7, "transfers": 20, "confident": 0.0}
-    splits = noise(100, (1, 16, 16)), noise(120, (1, 16, 16), seed=1)
+    splits = noise(100, (1, 16, 16)), noise(120, (1, 16, 16), seed=1), noise(30, (1, 16, 16), seed=2)
     settings = SETTINGS.model_copy(update=changes)
-    metrics, _ = Evaluation(
-        make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings, BUDGET, torch.Generator(), INVERSION
-    ).run()
-    assert metrics["kernel_n"] == metrics["label_purity_n"] == metrics["style_leak_n"] == 40
-    assert metrics["nll_n"] == 30 and metrics["score_variance_n"] == 7 and metrics["swap_accuracy_n"] == 20
+    metrics, _ = _evaluation(make("cvae"), Judge((1, 16, 16), 10, 4), *splits, settings=settings).run()
+    assert metrics["kernel_n"] == metrics["label_purity_n"] == metrics["coverage_n"] == metrics["prior_gap_n"] == 40
+    assert metrics["style_leak_n"] == metrics["nll_n"] == 100 and metrics["kernel_floor_n"] == 30
+    assert "frechet_floor" not in metrics, "30 images are fewer than the features"
+    assert metrics["nll_gap_n"] == metrics["effective_samples_n"] == 30
+    assert metrics["score_variance_n"] == 7 and metrics["swap_accuracy_n"] == 20
     assert metrics["nll_k"] == 10 and metrics["prior_confidence"] == 1
     model, judge = make("gan").eval(), Judge((1, 16, 16), 10, 4)
     errors = [
-        Evaluation(model, judge, *splits, SETTINGS, BUDGET, torch.Generator(),
-                   InversionSettings(steps=steps, prior_weight=0.01)).run()[0]["reconstruction_mse"]
+        _evaluation(model, judge, *splits, inversion=InversionSettings(steps=steps, prior_weight=0.01)).run()[0]
         for steps in (4, 40)
-    ]  # fmt: skip
-    assert errors[1] < errors[0]
+    ]
+    assert errors[1]["reconstruction_mse"] < errors[0]["reconstruction_mse"]
 
 
 def test_a_subset_is_always_the_same_and_not_the_first() -> None:
@@ -204,9 +217,59 @@ def test_an_autoencoder_has_no_bound(make: Build, noise: Noise) -> None:
     assert not {"nelbo", "rate", "distortion", "bits_per_dim", "label_accuracy", "active_units"} & set(metrics)
 
 
-def test_too_few_training_images_for_the_floor_are_refused(noise: Noise) -> None:
-    with pytest.raises(ValueError, match="the floor needs 100 training images, found 99"):
-        Evaluation(
-            Painter(True, False), BrightestPixel(), noise(100, (1, 8, 8)), noise(99, (1, 8, 8)), SETTINGS, BUDGET,
-            torch.Generator(), INVERSION,
-        ).run()  # fmt: skip
+def test_without_labels_what_needs_them_is_left_out(make: Build, noise: Noise) -> None:
+    """The judge then tells rotations; distances and reconstructions are what they are."""
+    test, training, unseen = (
+        Split(split.images, torch.zeros_like(split.labels)) for split in (noise(100), noise(120), noise(90))
+    )
+    judge = Judge((1, 16, 16), 0, 4)
+    assert judge(torch.rand(2, 1, 16, 16)).shape == (2, ROTATIONS)
+    metrics, _ = _evaluation(make("vae", num_classes=0), judge, test, training, unseen).run()
+    assert not {"label_accuracy", "prior_confidence", "label_purity", "swap_accuracy", "style_leak"} & metrics.keys()
+    assert {"frechet", "kernel_floor", "coverage", "prior_gap", "reconstruction_features", "nll"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 64])
+def test_few_images_leave_out_what_needs_more(make: Build, noise: Noise, count: int) -> None:
+    splits = noise(count), noise(count, seed=1), noise(count, seed=2)
+    metrics, _ = _evaluation(make("cvae"), Judge((1, 16, 16), 10, 4), *splits).run()
+    assert "nelbo" in metrics and "frechet" not in metrics and all(map(math.isfinite, metrics.values()))
+    assert {"kernel" in metrics, "coverage" in metrics, "prior_gap" in metrics} == {count >= 12}
+
+
+def test_a_model_that_predicts_the_class_is_not_told_it(make: Build, noise: Noise) -> None:
+    """Its reconstructions are decoded with its own prediction, right or wrong."""
+    model = make("ac_vae")
+    decoded: list[Tensor] = []
+
+    def decode(codes: Tensor, labels: Tensor) -> Tensor:
+        decoded.append(labels)
+        return type(model).decode(model, codes, labels)
+
+    model.decode = decode  # type: ignore[method-assign]
+    _evaluate(model, Judge((1, 16, 16), 10, 4), noise)
+    predicted = model.classify(to_unit(noise(100).images)).argmax(1)
+    assert torch.equal(decoded[0], predicted) and not torch.equal(predicted, noise(100).labels)
+
+
+def test_the_prior_gap_is_that_of_codes_and_not_the_decoder_s_blur(make: Build, noise: Noise) -> None:
+    """Codes that follow the prior have none, however little the decoder draws; codes elsewhere have one."""
+
+    class Blurred(Painter):
+        def __init__(self, mean: float, spread: float) -> None:
+            super().__init__(False, True)
+            self.mean, self.spread = mean, spread
+
+        def encode(self, images: Tensor, labels: Tensor) -> Tensor:
+            return torch.full((len(images), 64), self.mean)
+
+        def sample_posterior(self, images: Tensor, labels: Tensor) -> Tensor:
+            return self.encode(images, labels) + self.spread * torch.randn(len(images), 64)
+
+        def decode(self, codes: Tensor, labels: Tensor) -> Tensor:
+            return (0.1 * codes).sigmoid().view(-1, 1, 8, 8)
+
+    right, wrong = (_evaluate(Blurred(*moments), BrightestPixel(), noise, 400) for moments in ((0, 1), (5, 0.3)))
+    assert right["aggregate_variance"] == pytest.approx(1, abs=0.05) and wrong["aggregate_variance"] < 0.1
+    assert right["prior_gap_low"] < 0 < right["prior_gap_high"] and right["kernel"] > 10 * abs(right["prior_gap"])
+    assert wrong["prior_gap_low"] > 0 and abs(wrong["fitted_gap"]) < 0.05 * wrong["prior_gap"]

@@ -48,13 +48,15 @@ def exact_gradient(model: Shift, images: Tensor) -> Tensor:
     return torch.cat([by_mean, by_spread], 1)
 
 
-def test_both_estimate_the_same_gradient() -> None:
+def test_all_estimate_the_same_gradient() -> None:
     model = Shift()
     torch.manual_seed(0)
     many = IMAGES[:1].expand(200_000, -1, -1, -1)
     labels = torch.zeros(len(many), dtype=torch.long)
     exact = exact_gradient(model, IMAGES[:1])[0]
-    for found in gradients(model, many, labels, *model.posterior(many, labels)):
+    reparameterized, score, bound = gradients(model, many, labels, *model.posterior(many, labels))
+    others = (bound.sum() - bound) / (len(bound) - 1)
+    for found in (reparameterized, bound[:, None] * score, (bound - others)[:, None] * score):
         error = found.std(0) / math.sqrt(len(found))
         assert ((found.mean(0) - exact).abs() < 4.5 * error).all()
 
@@ -70,7 +72,7 @@ def test_the_reparameterized_variance_is_the_closed_form() -> None:
     expected = torch.cat([by_mean, by_spread], 1).mean(1)
     # Each image a hundred times: 20,000 draws of it without as many calls.
     images, labels = IMAGES.repeat(100, 1, 1, 1), LABELS.repeat(100)
-    variances, _ = gradient_variances(model, images, labels, 200, _seed())
+    variances, _, _ = gradient_variances(model, images, labels, 200, _seed())
     torch.testing.assert_close(variances.view(100, 4).mean(0), expected, rtol=0.05, atol=0)
 
 
@@ -80,6 +82,7 @@ def test_the_variances_are_those_of_a_slow_loop() -> None:
     torch.manual_seed(int(torch.randint(2**31, (1,), generator=_seed())))
     mean, log_variance = model.posterior(IMAGES, LABELS)
     kept: list[list[Tensor]] = [[], []]
+    bounds, scores = [], []
     for _ in range(draws):
         noise = torch.randn_like(mean)
         for place, reparameterized in enumerate((True, False)):
@@ -91,8 +94,26 @@ def test_the_variances_are_those_of_a_slow_loop() -> None:
             bound = model.log_joint(IMAGES, LABELS, codes) - log_q
             loss = bound if reparameterized else bound.detach() * log_q
             kept[place].append(torch.cat(torch.autograd.grad(loss.sum(), [m, v]), 1))
-    for expected, value in zip(kept, found, strict=True):
+        bounds.append(bound.detach()[:, None])
+        scores.append(kept[1][-1] / bounds[-1])
+    with_baseline = [
+        (bounds[draw] - sum(bounds[:draw] + bounds[draw + 1 :]) / (draws - 1)) * scores[draw] for draw in range(draws)
+    ]
+    for expected, value in zip([*kept, with_baseline], found, strict=True):
         torch.testing.assert_close(value, torch.stack(expected).var(0).mean(1))
+
+
+def test_the_baseline_takes_out_what_a_constant_adds() -> None:
+    """An offset of the bound, such as thousands of nats, multiplies the plain score function's variance alone."""
+
+    class Far(Shift):
+        def log_joint(self, images: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
+            return super().log_joint(images, labels, codes) - 9000
+
+    near, far = (gradient_variances(model, IMAGES, LABELS, 50, _seed()) for model in (Shift(), Far()))
+    torch.testing.assert_close(near[0], far[0])
+    torch.testing.assert_close(near[2], far[2], rtol=1e-6, atol=0)
+    assert (far[1] > 1e4 * near[1]).all() and (near[2] < near[1]).all()
 
 
 def test_the_global_generator_is_left_alone() -> None:

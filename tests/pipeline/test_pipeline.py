@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from atlas.core import settings as settings_file
-from atlas.core.datasets import Split
+from atlas.core.datasets import Split, to_unit
 from atlas.core.device import DeviceConfig
 from atlas.core.model import build, find_model
-from atlas.metrics.classifier import Judge
+from atlas.metrics.classifier import Judge, classify
 from atlas.metrics.evaluate import Evaluation
 from atlas.metrics.registry import is_registered
 from atlas.training.checkpoint import Checkpoints
@@ -52,7 +52,10 @@ def test_every_run_trains_and_is_evaluated_at_toy_size(
     evaluation = SETTINGS.evaluation.model_copy(update={"subset": 30, "transfers": 20})
     budget = SETTINGS.budgets[run.dataset].evaluate.model_copy(update={"importance_samples": 2, "inversions": 4})
     inversion = SETTINGS.inversion.model_copy(update={"steps": 2})
-    metrics, _ = Evaluation(model.eval(), judge, split, split, evaluation, budget, generator, inversion).run()
+    features, _ = classify(judge, to_unit(split.images))
+    metrics, _ = Evaluation(
+        model.eval(), judge, split, split, features, features, True, evaluation, budget, generator, inversion
+    ).run()
     assert all(value == value for value in metrics.values())
     assert all(map(is_registered, metrics))
     assert ("label_accuracy" in metrics) == model.conditional

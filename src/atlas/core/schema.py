@@ -98,6 +98,7 @@ class EvaluationSettings(Strict):
     """`evaluation`: how many images the expensive metrics see."""
 
     subset: Annotated[int, Field(ge=20, le=1_000_000)]
+    probe_images: Annotated[int, Field(ge=1, le=1_000_000)]
     nll_pixels: Annotated[int, Field(ge=1, le=10**10)]
     gradient_images: Annotated[int, Field(ge=2, le=1_000_000)]
     transfers: Annotated[int, Field(ge=2, le=1_000_000)]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 from torch import Tensor
 
-from atlas.metrics.bootstrap import bootstrap_counts, percentile_interval
+from atlas.metrics.intervals import bootstrap_counts, percentile_interval
 from atlas.metrics.likelihood import ACTIVE
 
 BINS = 20

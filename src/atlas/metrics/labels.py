@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.core.latent import BATCH_SIZE, encode_dataset
+from atlas.core.latent import batch_size, encode_dataset
 from atlas.core.model import Model
 from atlas.metrics.classifier import Judge, classify
 
@@ -45,7 +45,7 @@ def style_transfer(model: Model, judge: Judge, images: Tensor, labels: Tensor) -
     distance = torch.zeros_like(accuracy)
     for shift in range(1, model.num_classes):
         target_labels = (labels + shift) % model.num_classes
-        for idx in torch.arange(count, device=images.device).split(BATCH_SIZE):
+        for idx in torch.arange(count, device=images.device).split(batch_size(model.shape)):
             transfers = model.decode(codes[idx], target_labels[idx])
             accuracy[idx] += (classify(judge, transfers)[1] == target_labels[idx]).double()
             distance[idx] += (model.encode(transfers, target_labels[idx]) - codes[idx]).double().norm(dim=1)
@@ -82,7 +82,7 @@ def label_leak(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: T
     probes = (
         LogisticRegression(max_iter=200),
         MLPClassifier((64,), learning_rate_init=0.01, batch_size=min(200, len(inputs)), max_iter=30, random_state=0),
-        KNeighborsClassifier(5),
+        KNeighborsClassifier(5, algorithm="brute"),
     )
     with warnings.catch_warnings():
         # That a probe has not converged is no news: its budget is fixed.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from atlas.core.latent import BATCH_SIZE
+from atlas.core.latent import batch_size
 from atlas.core.model import Bound, Model
 
 ACTIVE = 0.01
@@ -52,29 +52,32 @@ def rates(model: Model, images: Tensor, labels: Tensor, generator: torch.Generat
 @torch.no_grad()
 def importance_weighted(
     model: Model, images: Tensor, labels: Tensor, samples: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Importance-weighted bound: -log of the mean of w, and the mean of -log w, [N] each, over `samples` codes.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Importance-weighted bound: -log of the mean of w, the mean of -log w, and the effective samples, [N] each.
 
-    w = p(x, z) / q(z|x). The first is the bound on -log p(x) (Burda et al. 2016, equation 8): it falls towards it as
-    samples grow. The second is -ELBO at the same codes; the first is never above it.
+    w = p(x, z) / q(z|x), over `samples` codes. The first is the bound on -log p(x) (Burda et al. 2016, equation 8): it
+    falls towards it as samples grow. The second is -ELBO at the same codes; the first is never above it. The third is
+    (sum w)^2 / sum w^2 (Kong 1992): near 1, one code alone is the sum, and the bound still falls with their number.
 
     Raises:
         ValueError: if `samples` is not positive.
     """
     if samples < 1:
         raise ValueError(f"importance samples: found {samples}; needed: at least 1")
-    bounds, nelbos = [], []
+    bounds, nelbos, effective = [], [], []
     with posterior_seed(generator):
         for batch in _batches(images, labels):
             log_sum = torch.full((len(batch[1]),), -torch.inf, dtype=torch.float64, device=images.device)
-            total = torch.zeros_like(log_sum)
+            log_squares, total = log_sum.clone(), torch.zeros_like(log_sum)
             for _ in range(samples):
                 log_weight = model.log_weights(*batch).double()
                 log_sum = torch.logaddexp(log_sum, log_weight)
+                log_squares = torch.logaddexp(log_squares, 2 * log_weight)
                 total += log_weight
             bounds.append(math.log(samples) - log_sum)
             nelbos.append(-total / samples)
-    return torch.cat(bounds), torch.cat(nelbos)
+            effective.append((2 * log_sum - log_squares).exp())
+    return torch.cat(bounds), torch.cat(nelbos), torch.cat(effective)
 
 
 def active_units(codes: Tensor) -> int:
@@ -89,4 +92,6 @@ def active_units(codes: Tensor) -> int:
 
 
 def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
+    _, channels, height, width = images.shape
+    size = batch_size((channels, height, width))
+    return zip(images.split(size), labels.split(size), strict=True)

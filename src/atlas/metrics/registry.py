@@ -24,10 +24,14 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "sample an image (Kingma and Welling 2014). Models of grey or binary pixels are all measured on one seeded "
             "binarization of the test images, a true likelihood; the others on the images themselves", 2, True),
     Metric("nll", "NLL bound", "nats/image", "lower", "importance-weighted bound on the negative log-likelihood, with "
-            "nll_k posterior samples an image (Burda et al. 2016), on nll_n test images, the same for every run; "
-            "pixels as for the -ELBO", 2, True),
+            "nll_k posterior samples an image (Burda et al. 2016): the -ELBO of all nll_n test images less the mean "
+            "gap of nll_gap_n of them (difference estimator); pixels as for the -ELBO", 2, True),
     Metric("nll_gap", "-ELBO less NLL", "nats/image", "lower", "how much the importance-weighted bound gains on the "
-            "-ELBO at the same images and codes: what the posterior's shape costs, or the best part of it", 2),
+            "-ELBO at the same images and codes: what the posterior's shape costs, or the part of it that nll_k "
+            "samples recover. It grows with their number", 2),
+    Metric("effective_samples", "effective samples", "samples", "higher", "how many of the nll_k weights carry the "
+            "importance-weighted bound, (sum w)^2 / sum w^2 (Kong 1992). Near 1 a single sample does, and the gap "
+            "tells the number of samples rather than the posterior's shape: below 2, gap and bound decide no claim", 1),
     Metric("distortion", "distortion", "nats/image", "lower", "the part of the -ELBO that measures reconstruction", 2),
     Metric("rate", "rate", "nats/image", "", "what the code costs: KL(q(z|x) || p(z)), a part of the -ELBO where "
             "there is one. A rate near zero is a code that says nothing", 2, True),
@@ -40,24 +44,32 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "model; the mean over dimensions (Kingma and Welling 2014, section 2.4)", 3),
     Metric("score_variance", "score function's", "nats^2", "lower", "the same of the score-function estimate "
             "(Williams 1992), at the same draws", 0),
-    Metric("estimator_variance_ratio", "variance ratio", "ratio", "", "score function's gradient variance over the "
-            "reparameterized one: above 1, reparameterization pays", 0),
+    Metric("baseline_variance", "with a baseline", "nats^2", "lower", "the same of the score-function estimate with "
+            "the mean over the other draws as its baseline (leave-one-out; Mnih and Rezende 2016), without which an "
+            "offset of the bound counts as variance", 2),
+    Metric("estimator_variance_ratio", "variance ratio", "ratio", "", "gradient variance of the score function with "
+            "its baseline over the reparameterized one: above 1, reparameterization pays", 1),
+    Metric("plain_variance_ratio", "ratio, no baseline", "ratio", "", "the same ratio of the score function without a "
+            "baseline: mostly how far the bound is from zero", 0),
     Metric("bits_per_dim", "bits/dim", "bits", "lower", "the -ELBO per pixel and channel in bits, where the "
             "likelihood is one of 8-bit pixels; a single Gaussian reaches 4.70 on CIFAR-10", 3, True),
     Metric("reconstruction_mse", "reconstruction", "per pixel", "lower", "mean squared error of test images "
             "reconstructed from their code, pixels in [0, 1]; where there is no encoder, from the code that a search "
-            "finds (Creswell and Bharath 2018), on reconstruction_mse_n images", 4, True),
+            "finds (Creswell and Bharath 2018), on reconstruction_mse_n images: as much the search's budget "
+            "(`inversion` of params.yaml) as the generator's range. A model that predicts the class is not told it",
+            5, True),
     Metric("reconstruction_features", "in features", "ratio", "lower", "Euclidean distance between a test image and "
             "its reconstruction in the judge's features, over that between two test images: 1 is as far as another "
             "image", 3),
     Metric("frechet", "Frechet", "", "lower", "Frechet distance (Heusel et al. 2017) between test images and as many "
-            "samples in the features of this project's own classifier, the judge; not comparable to published FIDs",
-            2, True),
-    Metric("frechet_floor", "its floor", "", "lower", "the same distance between training images and test images: "
-            "what perfect looks like at this sample size", 2, True),
+            "samples in the features of this project's own classifier, the judge; not comparable to published FIDs. "
+            "Its interval is of the distance at this number of images, which is too large by about the floor", 2, True),
+    Metric("frechet_floor", "its floor", "", "lower", "the same distance between validation images, which the judge "
+            "has not seen, and test images: what perfect looks like at frechet_floor_n images (of twice as many, about "
+            "half)", 2, True),
     Metric("kernel", "kernel", "", "lower", "unbiased squared kernel distance (Binkowski et al. 2018) in the judge's "
             "features, polynomial of degree 3; zero on average where the two are alike, whatever the sample size", 2),
-    Metric("kernel_floor", "kernel's floor", "", "lower", "the same distance between training images and test "
+    Metric("kernel_floor", "kernel's floor", "", "lower", "the same distance between validation images and test "
             "images", 2),
     Metric("imagenet_kernel", "ImageNet kernel", "", "lower", "the same kernel distance in the features of a network "
             "that this project did not train, EfficientNet-Lite0 of ImageNet (Tan and Le 2019); an optional extra: "
@@ -65,11 +77,13 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
     Metric("imagenet_kernel_floor", "its floor", "", "lower", "the same distance between training images and test "
             "images", 3),
     Metric("precision", "precision", "share", "higher", "share of samples no farther from some test image than "
-            "that image's 5th nearest neighbor, in the judge's features (Kynkaanniemi et al. 2019)", 3),
+            "that image's 5th nearest neighbor, in the judge's features (Kynkaanniemi et al. 2019). Rewards blur, "
+            "which lies between real images in these features", 3),
     Metric("recall", "recall", "share", "higher", "share of test images no farther from some sample than "
             "that sample's 5th nearest neighbor (Kynkaanniemi et al. 2019)", 3),
     Metric("density", "density", "ratio", "higher", "in how many test images' balls (each reaching to its image's 5th "
-            "nearest neighbor) a sample lies, over 5 (Naeem et al. 2020): 1 is as dense as test images lie", 3),
+            "nearest neighbor) a sample lies, over 5 (Naeem et al. 2020): 1 is as dense as test images lie. Rewards "
+            "blur, as precision does", 3),
     Metric("coverage", "coverage", "share", "higher", "share of test images in whose ball some sample lies (Naeem et "
             "al. 2020): varied samples cover them all", 3, True),
     Metric("prior_confidence", "confidence", "share", "higher", "share of decodings of N(0, I) that the judge "
@@ -85,8 +99,19 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "transfer, re-encoded with the new label, over that between the codes of two images: 0 is the same style, "
             "1 another one", 3),
     Metric("style_leak", "style leak", "share", "lower", "how often the best of three probes (linear, a small MLP, "
-            "5 nearest neighbors; fitted on training images) predicts the label from a test image's code. Chance is "
-            "one over the number of classes; read it beside the rate, since an empty code leaks nothing", 3, True),
+            "5 nearest neighbors; fitted to the codes of up to 20,000 training images) predicts the label from a test "
+            "image's code, sampled from the posterior: what the decoder can see of it. Chance is one over the number "
+            "of classes; read it beside the rate, since an empty code leaks nothing", 3, True),
+    Metric("style_leak_means", "leak of means", "share", "lower", "the same of the posterior's means, in units of each "
+            "dimension's spread: what the encoder could tell, also where the posterior's noise hides it from the "
+            "decoder", 3),
+    Metric("prior_gap", "prior gap", "", "lower", "kernel distance, in the judge's features, between decodings of "
+            "codes from the prior N(0, I) and of sampled codes of test images (the model's own reconstructions): what "
+            "is lost because the codes do not follow the prior, the decoder's blur aside", 2),
+    Metric("fitted_gap", "fitted gap", "", "lower", "the same with codes from a Gaussian that was fitted, after the "
+            "training, to sampled codes of training images, instead of the prior", 2),
+    Metric("aggregate_variance", "code variance", "", "", "variance of the sampled codes of all test images together, "
+            "mean over dimensions: 1 where they follow the prior; larger, and the prior samples only their middle", 2),
     Metric("class_accuracy", "own accuracy", "share", "higher", "how often the label that the model itself predicts "
             "for a test image is right", 4),
     Metric("mig", "MIG", "", "higher", "mutual information gap (Chen et al. 2018) of the code's dimensions against "

@@ -1,8 +1,9 @@
-"""Bootstrap confidence intervals over test images (Efron 1979), 95 %.
+"""Confidence intervals of metrics over images, 95 %: the bootstrap's (Efron 1979), the normal one, Wilson's.
 
 A metric with an interval is written as {name, name_low, name_high, name_n}, the last of them the number of images.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+QUANTILE = 1.959964
+"""Of the standard normal distribution, to which 95 % lie within plus and minus."""
 Numbers = dict[str, float | int]
 
 
@@ -36,8 +39,27 @@ def with_interval(name: str, value: float, low: float, high: float, count: int) 
     return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_n": count}
 
 
-def mean_interval(name: str, values: Tensor) -> Numbers:
-    """Return the mean of one value an image, [N], with its interval.
+def normal_interval(name: str, value: float, error: float, count: int) -> Numbers:
+    """Return a metric with its interval from the normal distribution; error: its standard error."""
+    return with_interval(name, value, value - QUANTILE * error, value + QUANTILE * error, count)
+
+
+def share_interval(name: str, value: float, error: float, count: int) -> Numbers:
+    """Return a share in [0, 1] with Wilson's interval (1927), which is no point where the share is 0 or 1.
+
+    Of 0/1 values that is Wilson's own. Where the standard error is another than theirs (the values are shares, or the
+    images that they depend on vary too), the number of images is replaced by the one of 0/1 values with that error.
+    """
+    variance = value * (1 - value)
+    effective = variance / error**2 if error > 0 and variance > 0 else count
+    square = QUANTILE**2 / effective
+    center = (value + square / 2) / (1 + square)
+    half = math.sqrt(square * (variance + square / 4)) / (1 + square)
+    return with_interval(name, value, max(0.0, min(center - half, value)), min(1.0, max(center + half, value)), count)
+
+
+def mean_interval(name: str, values: Tensor, share: bool = False) -> Numbers:
+    """Return the mean of one value an image, [N], with its interval: the bootstrap's, or Wilson's if it is a share.
 
     Raises:
         ValueError: if there is no image.
@@ -46,6 +68,8 @@ def mean_interval(name: str, values: Tensor) -> Numbers:
         raise ValueError(f"{name}: needs one value for each of at least one image; found {list(values.shape)}")
     numbers = values.double().cpu().numpy()
     mean = float(numbers.mean())
+    if share:
+        return share_interval(name, mean, float(numbers.std()) / math.sqrt(len(numbers)), len(numbers))
     # Less the mean first: float32 is enough for what is left.
     deviations = bootstrap_counts(len(numbers)) @ (numbers - mean).astype(np.float32) / len(numbers)
     low, high = percentile_interval(deviations.astype(np.float64))
@@ -66,3 +90,13 @@ def ratio_interval(name: str, numerators: Tensor, denominators: Tensor) -> Numbe
     counts = bootstrap_counts(len(above)).astype(np.float64)
     low, high = percentile_interval((counts @ above) / (counts @ below))
     return with_interval(name, float(above.mean() / below.mean()), low, high, len(above))
+
+
+def difference_interval(name: str, values: Tensor, gaps: Tensor) -> Numbers:
+    """Return the mean of values [N] of all images less that of gaps [n] of some of them, with its interval.
+
+    The difference estimator of survey sampling (Cochran 1977, section 7.1): the values vary much and cost little, the
+    gaps vary little and cost much. The squared standard error is var(values) / N + var(gaps) / n.
+    """
+    error = math.sqrt(float(values.double().var() / len(values) + gaps.double().var() / len(gaps)))
+    return normal_interval(name, float(values.double().mean() - gaps.double().mean()), error, len(values))

@@ -1,13 +1,14 @@
-"""Bootstrap intervals against theory."""
+"""Intervals against theory."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
-from atlas.metrics.bootstrap import RESAMPLES, bootstrap_counts, mean_interval, ratio_interval
+from atlas.metrics.intervals import RESAMPLES, bootstrap_counts, difference_interval, mean_interval, ratio_interval
 
 
 def test_a_resample_draws_as_many_as_there_are() -> None:
@@ -50,3 +51,31 @@ def test_the_interval_of_a_ratio() -> None:
     assert ratio["r_high"] - ratio["r_low"] == pytest.approx(width, rel=0.1) and ratio["r_n"] == 400
     with pytest.raises(ValueError, match="r: needs two values"):
         ratio_interval("r", below, below[:3])
+
+
+@pytest.mark.parametrize("right", [0, 1, 37, 100])
+def test_the_interval_of_a_share_is_wilson_s_and_no_point(right: int) -> None:
+    found = mean_interval("x", torch.arange(100) < right, share=True)
+    expected = binomtest(right, 100).proportion_ci(0.95, "wilson")
+    assert (found["x_low"], found["x_high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert found["x_low"] <= found["x"] <= found["x_high"] and found["x_high"] - found["x_low"] > 0.03
+
+
+def test_shares_that_vary_less_than_0_and_1_have_a_narrower_interval() -> None:
+    shares = 0.9 + 0.02 * torch.randn(500, generator=torch.Generator().manual_seed(0))
+    found = mean_interval("x", shares, share=True)
+    assert found["x_high"] - found["x_low"] == pytest.approx(2 * 1.96 * shares.std().item() / math.sqrt(500), rel=0.02)
+
+
+def test_the_difference_estimator_covers_as_often_as_it_says_and_is_narrower_than_the_subset() -> None:
+    """Values of 2,000 images, of which 100 have a gap: mean 50, and the truth is what both have in the mean."""
+    held, widths, alone = 0, [], []
+    for seed in range(300):
+        values = 60 + 30 * torch.randn(2000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        gaps = 10 + 3 * torch.randn(100, generator=torch.Generator().manual_seed(1000 + seed), dtype=torch.float64)
+        found = difference_interval("nll", values, gaps)
+        held += found["nll_low"] < 50 < found["nll_high"]
+        widths.append(found["nll_high"] - found["nll_low"])
+        alone.append(2 * 1.96 * (values[:100] - gaps).std().item() / 10)
+    assert held / 300 == pytest.approx(0.95, abs=0.03) and found["nll_n"] == 2000
+    assert np.mean(alone) > 2.5 * np.mean(widths)

@@ -1,0 +1,36 @@
+"""Codes as the decoder sees them: drawn from the posterior, how they spread, and a sampler fitted to them."""
+
+import torch
+from torch import Tensor
+
+from atlas.core.datasets import Split, to_unit
+from atlas.core.latent import batch_size
+from atlas.core.model import Model
+from atlas.metrics.likelihood import posterior_seed
+
+
+@torch.no_grad()
+def sampled_codes(model: Model, split: Split, generator: torch.Generator) -> Tensor:
+    """Codes [N, d], one of each image, drawn from q(z|x); of an encoder without noise, the codes themselves."""
+    size = batch_size(model.shape)
+    batches = zip(split.images.split(size), split.labels.split(size), strict=True)
+    with posterior_seed(generator):
+        return torch.cat([model.sample_posterior(to_unit(images), labels) for images, labels in batches])
+
+
+def aggregate_variances(codes: Tensor) -> Tensor:
+    """Aggregate variance of sampled codes [N, d]: each code's share in the variance of all, [N], mean over dimensions.
+
+    Their mean is 1 where the codes of all images together follow N(0, I).
+    """
+    return (codes - codes.mean(0)).double().square().mean(1)
+
+
+def fitted_gaussian(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw `count` codes [count, d] from a Gaussian with the mean and the covariance of codes [N, d], N at least 2.
+
+    As weighted sums of the codes, so that it works too where there are fewer of them than dimensions.
+    """
+    center = codes.mean(0)
+    weights = torch.randn(count, len(codes), generator=generator).to(codes.device)
+    return center + weights @ (codes - center) / (len(codes) - 1) ** 0.5
