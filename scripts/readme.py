@@ -60,7 +60,7 @@ def main() -> None:
 
 def put_table(text: str, metrics: dict[str, dict[str, float]]) -> str:
     """Return the README with its table written anew, between `<!-- table -->` and `<!-- end of table -->`."""
-    from atlas.claims.tables import ARROWS, markdown_table
+    from atlas.claims.tables import ARROWS, markdown_table, marked_number
     from atlas.metrics.registry import METRICS
 
     first, last = "<!-- table -->\n", "<!-- end of table -->"
@@ -69,7 +69,7 @@ def put_table(text: str, metrics: dict[str, dict[str, float]]) -> str:
     shown = [METRICS[name] for name in COLUMNS]
     header = ["run", "model", *(metric.title + ARROWS[metric.better] for metric in shown)]
     rows = [
-        [run, model, *(f"{row[it.name]:.{it.digits}f}" if it.name in row else "" for it in shown)]
+        [run, model, *(marked_number(metric.name, row) for metric in shown)]
         for run, model in ROWS.items()
         if (row := metrics.get(run))
     ]

@@ -14,6 +14,7 @@ from atlas.metrics.registry import METRICS, SUFFIXES
 Table = Mapping[str, Mapping[str, float]]
 """{run: {metric: value}}."""
 TEMPLATE = Path(__file__).with_name("results.md")
+BOUNDS = ("nelbo", "nll", "bits_per_dim")
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
 
@@ -21,15 +22,16 @@ def results_page(results: Results, settings: Settings, claims: Sequence[Row], sw
     """Page of all results; sweep: the table of a sweep, in Markdown, where there is one."""
     own_seeds = {run: settings.run(run).seed for run in results.metrics}
     rows = results.metrics.values()
-    sizes = sorted({row["frechet_n"] for row in rows if "frechet_n" in row})
-    weighted = sorted({(row["nll_k"], row["nll_n"]) for row in rows if "nll_k" in row})
+    sizes = sorted({row["sharpness_n"] for row in rows if "sharpness_n" in row})
+    weighted = sorted({(row["nll_k"], row["nll_gap_n"]) for row in rows if "nll_k" in row})
     nll = ", ".join(f"{samples} posterior samples for each of {count} images" for samples, count in weighted)
     judges = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in results.accuracies.items())
+    fewer = fewer_images(results.metrics)
     page = TEMPLATE.read_text(encoding="utf-8").format(
         runs=runs_table(results.metrics),
         conditions=f"Scale `{settings.scale}`, seed {settings.seed}; {' or '.join(map(str, sizes))} official test "
-        f"images and as many samples. {f'NLL: {nll}. ' if nll else ''}Accuracy of the classifiers (the judges) on test "
-        f"images: {judges}.",
+        f"images and as many samples{f'; fewer in {fewer}' if fewer else ''}. "
+        f"{f'Gap of the NLL: {nll}. ' if nll else ''}Accuracy of the judges (classifiers) on test images: {judges}.",
         claims=claims_table(claims),
         min_seeds=MIN_SEEDS,
         seeds=seeds_table(results.metrics, own_seeds, results.seeds).rstrip(),
@@ -41,8 +43,24 @@ def runs_table(table: Table) -> str:
     """Table of the headline metrics, a row a run; what does not apply is empty."""
     names = [name for name in metric_names(table.values()) if METRICS[name].headline]
     header = ["run", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
-    rows = ([run, *(_number(name, row.get(name)) for name in names)] for run, row in table.items())
+    rows = ([run, *(marked_number(name, row) for name in names)] for run, row in table.items())
     return markdown_table(header, rows)
+
+
+def marked_number(name: str, row: Mapping[str, float]) -> str:
+    """Return a run's metric as text; a bound on log p(x|y), of a conditional run, with a dagger."""
+    return _number(name, row.get(name)) + ("†" if name in BOUNDS and name in row and "label_accuracy" in row else "")
+
+
+def fewer_images(table: Table) -> str:
+    """Return in words which headline metrics see fewer images than their run's samples are, and how many."""
+    counts: dict[str, set[int]] = {}
+    for row in table.values():
+        for name in METRICS:
+            count = row.get(f"{name}_n")
+            if METRICS[name].headline and count is not None and count < row.get("sharpness_n", 0):
+                counts.setdefault(METRICS[name].title, set()).add(int(count))
+    return ", ".join(f"{title} ({' or '.join(map(str, sorted(sizes)))})" for title, sizes in counts.items())
 
 
 def claims_table(claims: Iterable[Row]) -> str:
@@ -54,6 +72,8 @@ def claims_table(claims: Iterable[Row]) -> str:
             for name, values in claim["values"].items()
         ]
         why = ", ".join(numbers) or claim["why"]
+        if differs := claim.get("differs"):
+            why += f"; the two also differ in {', '.join(differs).replace('_', ' ')}"
         rows.append([claim["claim"], " / ".join(claim["runs"]), why, f"**{claim['verdict']}**"])
     return markdown_table(["claim", "runs", "numbers", "verdict"], rows, left=4)
 
