@@ -96,7 +96,12 @@ def test_curves_read_the_history_as_it_is_written(tmp_path: Path) -> None:
 
 CODES, LABELS = np.random.default_rng(0).normal(0, 1, (50, 2)), np.arange(50) % 10
 HISTORY = [{"epoch": 1, "step": 5, "split": "train", "rate": 1.0}]
-VARIANCES = {"reparameterized_variance": 2.0, "score_variance": 300.0, "score_variance_low": 250.0}
+VARIANCES = {
+    "reparameterized_variance": 2.0,
+    "baseline_variance": 40.0,
+    "score_variance": 300.0,
+    "score_variance_low": 250.0,
+}
 CHARTS: dict[str, tuple[Callable[[Path], None], bool]] = {
     "latent_scatter": (lambda path: charts.latent_scatter(path, CODES, LABELS, NAMES, "t"), True),
     "loss_curves": (lambda path: charts.loss_curves(path, HISTORY, "t"), True),

@@ -30,7 +30,8 @@ OTHERS = "other labels"
 LINES = {"train": (BLUE, "-", 2.5), "validation": (RED, "--", 2.5)}
 ESTIMATORS = (
     ("reparameterized_variance", "reparameterized", BLUE, "o"),
-    ("score_variance", "score function", RED, "s"),
+    ("baseline_variance", "score function with a baseline", "#EE7733", "D"),
+    ("score_variance", "score function without", RED, "s"),
 )
 
 STYLE: dict[Any, Any] = {
@@ -175,7 +176,7 @@ def learning_curve_difference(
 
 @rc_context(STYLE)
 def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw the variance of the bound's gradient (nats squared) by two estimators, with 95 % intervals and their ratio.
+    """Draw the variance of the bound's gradient (nats squared) by three estimators, with 95 % intervals, ratios.
 
     `metrics`: run -> metric -> value; runs without these are left out, and a ValueError says that no run has them.
     """
@@ -186,12 +187,13 @@ def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float
     axes = figure.subplots()
     heights = np.arange(len(runs))[::-1]
     for height, run in zip(heights, runs, strict=True):
-        low, high = (metrics[run][name] for name, *_ in ESTIMATORS)
+        low, middle, high = (metrics[run][name] for name, *_ in ESTIMATORS)
         axes.plot([low, high], [height, height], color="#bbbbbb", linewidth=1.5, zorder=1)
-        axes.annotate(
-            f"{high / low:,.0f} times", (np.sqrt(low * high), height), (0, 3), textcoords="offset points",
-            ha="center", va="bottom", fontsize=8.5,
-        )  # fmt: skip
+        for left, right in ((low, middle), (middle, high)):
+            axes.annotate(
+                f"{right / left:,.0f} times", (np.sqrt(left * right), height), (0, 3), textcoords="offset points",
+                ha="center", va="bottom", fontsize=8.5,
+            )  # fmt: skip
     for name, title, color, marker in ESTIMATORS:
         values = np.array([metrics[run][name] for run in runs])
         ends = [[metrics[run].get(name + end, metrics[run][name]) for run in runs] for end in ("_low", "_high")]
@@ -207,7 +209,7 @@ def gradient_variance_chart(path: Path, metrics: Mapping[str, Mapping[str, float
     axes.set_yticks(heights, runs)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(which="minor", color="black")
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     write_png(path, pixels_of(figure))
 
 
