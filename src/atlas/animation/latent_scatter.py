@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from atlas.animation.layout import Animation
-from atlas.plotting.canvas import Array, Label, blank, display_names, draw, font
+from atlas.plotting.canvas import Array, Label, blank, display_names, draw, fit_font, font
 from atlas.plotting.charts import BLUE, GRAY, OTHERS, Curves, square_limits
 from atlas.plotting.frames import Frames
 from atlas.plotting.style import class_style
 
 SIDE = 480  # pixels of the square that the codes lie in
-EDGE = 46  # pixels at its left and below it, for the ends of its axes
+EDGE = 44  # pixels at its left and below it, for the ends of its axes
 RADIUS = 4  # pixels of a marker
 OPACITY = 0.6  # of a marker
 OVERSAMPLING = 4  # markers are drawn so many times as large, and made small again, for smooth edges
@@ -98,11 +98,12 @@ class LatentScatter(Animation):
             pen.line((EDGE, y, EDGE + SIDE - 1, y), fill=(228, 228, 228))
         pen.rectangle((EDGE, 0, EDGE + SIDE - 1, SIDE - 1), outline=(190, 190, 190))
         left, bottom, right, top = (f"{value:.2g}".replace("-", "−") for value in (*self._low, *self._high))
+        size = fit_font((bottom, top), EDGE - 4, FONT_SIZE - 2)
         for label in (
             Label(EDGE + RADIUS, SIDE + 4, left, "la", FONT_SIZE - 2),
             Label(EDGE + SIDE - RADIUS, SIDE + 4, right, "ra", FONT_SIZE - 2),
-            Label(EDGE - 4, SIDE - RADIUS, bottom, "rs", FONT_SIZE - 2),
-            Label(EDGE - 4, RADIUS, top, "ra", FONT_SIZE - 2),
+            Label(EDGE - 4, SIDE - RADIUS, bottom, "rs", size),
+            Label(EDGE - 4, RADIUS, top, "ra", size),
         ):
             draw(page, label)
         count = len(self._legend)
