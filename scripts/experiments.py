@@ -55,10 +55,11 @@ class Gathered:
     def __init__(self, rows: list[Row], scale: str, run: Any, key: str) -> None:
         self.run, self.key = run, key
         own_budgets = f"datasets.{run.dataset}.budgets.{scale}."
-        places = [f"runs.{run.key}", f"models.{run.model}", own_budgets + "train", f"budgets.{scale}.train"]
+        places = [f"runs.{run.key}", f"models.{run.model}", own_budgets + "train", f"budgets.{scale}.train", "training"]
         self.columns = [*(f"{place}.{key}" for place in places), *(["seed"] if key == "seed" else [])]
         budgets = [own_budgets, f"budgets.{scale}."]
-        params = (f"models.{run.model}.", f"runs.{run.key}.", "judge.", "evaluation.", *budgets)
+        shared = ("training.", "judge.", "inversion.", "evaluation.")
+        params = (f"models.{run.model}.", f"runs.{run.key}.", *shared, *budgets)
         self.deciding = (*params, *CODE, f"src/atlas/models/{run.model}.py", f"data/{run.dataset}")
         workspace, head, *experiments = rows
         own = self.others(workspace)

@@ -44,6 +44,8 @@ def row(frechet: float, name: str | None = "some", /, **changes: Any) -> Row:
         "src/atlas/core": "c2",
         "data/mnist": "d1",
         "judge.seed": 1.0,
+        "training.ema": 0.0,
+        "inversion.steps": 200.0,
         "runs.mnist_gan.latent_dim": 64.0,
         "src/atlas/gallery": "c3",
     }
@@ -67,6 +69,7 @@ def gathered(*experiments: Row, key: str = "seed", own: Row = OWN) -> Gathered:
         ("gamma", {f"runs_{GAN}_gamma": 2.0}, 2),
         ("dropout", {"models_vae_gan_dropout": 0.3}, 0.3),
         ("images_seen", {"budgets_cpu_train_images_seen": 9.0}, 9),
+        ("ema", {"training_ema": 0.999}, 0.999),
     ],
 )
 def test_an_experiment_that_differs_in_that_setting_alone_counts(key: str, changes: Row, value: float) -> None:
@@ -75,7 +78,8 @@ def test_an_experiment_that_differs_in_that_setting_alone_counts(key: str, chang
 
 @pytest.mark.parametrize(
     "name", ["scale", "data_mnist", "src_atlas_core", "src_atlas_models_vae_gan_py", "judge_seed", f"runs_{GAN}_gamma",
-             "models_vae_gan_dropout", "budgets_cpu_train_images_seen", "datasets_mnist_budgets_cpu_train_frames"]
+             "models_vae_gan_dropout", "budgets_cpu_train_images_seen", "datasets_mnist_budgets_cpu_train_frames",
+             "training_ema", "inversion_steps"]
 )  # fmt: skip
 def test_one_that_differs_in_anything_else_that_matters_does_not(name: str) -> None:
     assert gathered(row(4.0, seed=2.0, **{name: "another"})).metrics == {}

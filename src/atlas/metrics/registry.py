@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "reconstructed from their code, pixels in [0, 1]; where there is no encoder, from the code that a search "
             "finds (Creswell and Bharath 2018), on reconstruction_mse_n images: as much the search's budget "
             "(`inversion` of params.yaml) as the generator's range. A model that predicts the class is not told it",
-            5, True),
+            6, True),
     Metric("reconstruction_features", "in features", "ratio", "lower", "Euclidean distance between a test image and "
             "its reconstruction in the judge's features, over that between two test images: 1 is as far as another "
             "image", 3),
