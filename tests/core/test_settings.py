@@ -393,6 +393,8 @@ def test_a_batch_size_that_a_run_asks_for_is_kept(raw: dict[str, Any]) -> None:
         ({}, "source: missing; allowed: a folder of images, or src/"),
         ({"source": 3}, "source: missing"),
         ({"source": "~/flowers"}, "source: found '~/flowers'; DVC does not know '~': write '/"),
+        ({"source": "data/flowers"}, "source: found 'data/flowers'; allowed: a folder that does not hold data/"),
+        ({"source": "."}, "source: found '.'; allowed: a folder that does not hold data/ or outputs/, nor lies in"),
         ({"size": 0}, "size: found 0; allowed: sides from 16 to 128 that the networks can halve, such as 16 or 20"),
         ({"size": 7}, "size: found 7; allowed: sides from 16 to 128 that the networks can halve, such as 16 or 20"),
         ({"size": 5000}, "size: found 5000; allowed: sides from 16 to 128 that the networks can halve, such as 128 or"),

@@ -80,9 +80,11 @@ def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     write(root / "val", {"b": 6})
     dataset, _ = read(tmp_path, root)
     assert dataset.counts == {"train": 40, "validation": 6, "test": 5} and dataset.classes == ["a", "b"]
+    (root / "val").rename(root / "Valid")
+    assert read(tmp_path, root)[0].counts == {"train": 40, "validation": 6, "test": 5}
     (root / "cat").mkdir()
     with pytest.raises(
-        AtlasError, match=r"found the folders cat, test, train, val in .*; allowed: train/, with test/ and"
+        AtlasError, match=r"found the folders Valid, cat, test, train in .*; allowed: train/, with test/ and"
     ):
         read(tmp_path, root)
 

@@ -269,6 +269,13 @@ def _dataset(path: str, raw: Mapping[str, Any]) -> DatasetSettings:
         raise AtlasError(
             f"{path}.source: found {source!r}; DVC does not know '~': write {str(Path(source).expanduser())!r}"
         )
+    place = Path(source).resolve()
+    for own in (Path("data").resolve(), Path("outputs").resolve()):
+        if place in own.parents or own in (place, *place.parents):
+            raise AtlasError(
+                f"{path}.source: found {source!r}; allowed: a folder that does not hold data/ or outputs/, nor lies in "
+                "them: the pipeline writes there"
+            )
     check_size(f"{path}.size", raw.get("size", 64))
     return parse(path, FolderSettings, raw)
 

@@ -26,7 +26,7 @@ from atlas.data.splits import Part, Uint8, number, stratified, write
 T = TypeVar("T")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SPLIT_NAMES = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 MAX_LABELS = 200
 MIN_IMAGES = 10
 GREY = ("1", "L", "LA", "I", "F")
@@ -78,7 +78,7 @@ def find(name: str, source: str) -> Found:
         )
     ignored: Counter[str] = Counter()
     folders = _folders(key, root)
-    parts = {folder: SPLIT_NAMES[folder] for folder in folders if folder in SPLIT_NAMES}
+    parts = {folder: SPLIT_NAMES[folder.lower()] for folder in folders if folder.lower() in SPLIT_NAMES}
     if parts and (len(parts) < len(folders) or "train" not in parts):
         raise AtlasError(
             f"{key}: found the folders {', '.join(folders[:NAMED])} in {root}; allowed: train/, with test/ and val/ or "
