@@ -336,7 +336,7 @@ def test_dvc_changes_one_line_where_one_value_changes(tmp_path: Path) -> None:
         params["runs"]["mnist_cvae_gan_8"]["gamma"] = 2
     before, after = (path.read_text(encoding="utf-8").splitlines() for path in (ROOT / "params.yaml", file))
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert changed == [("    gamma: 0.02", "    gamma: 2")]
+    assert changed == [("    gamma: 0.2", "    gamma: 2")]
 
 
 @pytest.mark.parametrize(
