@@ -33,11 +33,18 @@ class Loop(Protocol):
         """Make `steps` steps; the device may still be at work afterwards."""
 
 
+def resolved(run: Run, split: Split) -> Run:
+    """Return the run with the budget that it has on these images."""
+    channels, height, width = split.images.shape[1:]
+    return run.resolve(len(split), (channels, height, width))
+
+
 class TrainerLoop:
     """The steps of `atlas.training.loop.train`, without the snapshots, checkpoints and validations between them."""
 
     def __init__(self, run: Run, split: Split, config: DeviceConfig, model: Model | None = None) -> None:
         """`model`: in place of the run's own, with the same parameters."""
+        run = resolved(run, split)
         built, optimization = make_model(run)
         self.model = config.to_device(model or built).train()
         self.run, self.split, self.config = run, split, config
@@ -81,6 +88,7 @@ class PlainLoop:
     """
 
     def __init__(self, run: Run, split: Split, config: DeviceConfig) -> None:
+        run = resolved(run, split)
         model, optimization = make_model(run)
         self.model = plain_copy(model).to(config.device).train()
         self.groups = make_optimizers(self.model, **optimization)

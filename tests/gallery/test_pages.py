@@ -282,7 +282,9 @@ def test_stage_writes_the_folder_and_one_line(
     monkeypatch.setattr(onnx_runtime, "fetch", refuse)
     monkeypatch.setattr(sys, "argv", ["gallery.py", "--partial"])
     stage.main()
-    assert capsys.readouterr().out.startswith("the latent explorers will show maps drawn beforehand: no npm\noutputs/")
+    assert capsys.readouterr().out.startswith(
+        "the latent explorers will show maps drawn beforehand: no npm; once that is mended, `make gallery`\noutputs/"
+    )
     built = files(copy / "outputs" / "gallery")
     assert not [name for name in built if name.startswith(("networks/", "assets/ort"))]
     assert b"data-networks" not in built["mnist_ae_2.html"] and "media/mnist_ae_2/explorer.webp" in built

@@ -211,7 +211,7 @@ def test_edited_code_redoes_the_stages_that_use_it(whole: Repo, name: str, stage
             | stages_of(runs_with(dataset="mnist"), "train", "evaluate")
             | {"compare", "gallery"},
         ),
-        ("gradient_images: 100", "gradient_images: 90", stages_of(RUNS, "evaluate")),
+        ("gradient_images: 50", "gradient_images: 90", stages_of(RUNS, "evaluate")),
         ("  codes: 512", "  codes: 256", stages_of(RUNS, "train")),
         ("  ema: 0.0  ", "  ema: 0.5  ", stages_of(RUNS, "train") | {"compare", "gallery"}),
         (

@@ -29,7 +29,7 @@ def long_training(done: Done, place: Path, epochs: int) -> Path:
     run(clone, "dvc", "pull", "-q", "data/digits")
     params, loop = clone / "params.yaml", clone / "src/atlas/training/loop.py"
     for file, old, new in (
-        (params, r"(digits:\s+epochs: )\d+(\s+batch_size: 32\s+width: 0.125)", rf"\g<1>{epochs}\2"),
+        (params, rf"(  {RUN}: {{)", rf"\g<1>epochs: {epochs}, "),
         (loop, r"SAVE_EVERY = [\d.]+", "SAVE_EVERY = 0.0"),
     ):
         text, count = re.subn(old, new, file.read_text())

@@ -306,7 +306,7 @@ def test_a_command_that_does_not_end_is_no_endless_test(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((GAN, "gama"), "unknown setting 'gama', did you mean 'gamma'?; there are: balance, "),
+        ((GAN, "gama"), "unknown setting 'gama', did you mean 'gamma'?; there are: adversarial_loss, "),
         (("mnist_cvae_gan", "gamma"), "unknown run 'mnist_cvae_gan', did you mean 'mnist_cvae_gan_8'?"),
     ],
 )
