@@ -38,7 +38,8 @@ def main() -> None:
             # On the CPU whatever the machine: the same bytes everywhere, and small networks.
             model, classes = load_model(sources[run.key], torch.device("cpu"))
             with atomic_dir(target / run.key) as folder:
-                labels, framing = settings.labels(run.dataset, classes), datasets[run.dataset].framing
+                labels, dataset = settings.labels(run.dataset, classes), datasets[run.dataset]
+                framing = {"framing": dataset.framing, "background": dataset.background}
                 summary = export_run(model, classes, test[run.dataset], folder, labels, framing)
             print(f"{run.key}: {summary} ({number} of {len(runs)})")
     print(f"{TARGET}: the networks of {len(runs)} runs")

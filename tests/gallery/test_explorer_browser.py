@@ -310,7 +310,7 @@ def seven(kind: str, path: Path) -> Path:
     return path
 
 
-READ = "async ([bytes, shape]) => [...await ownImage.read(new Blob([Uint8Array.from(bytes)]), shape)]"
+READ = "async ([bytes, ...how]) => [...await ownImage.read(new Blob([Uint8Array.from(bytes)]), ...how)]"
 
 
 @pytest.mark.slow
@@ -324,6 +324,15 @@ def test_the_browser_frames_an_image_as_python_does(chromium: Browser, live: Pat
             expected = read_image(file, shape).astype(float)
             pixels = np.reshape(page.evaluate(READ, [list(file.read_bytes()), shape]), shape) * 255
             assert np.abs(pixels - expected).mean() < 0.1 * expected.mean() and expected.max() > 200, kind
+        for shape, framing, background in (
+            ((1, 32, 32), "crop", "#ffffff"),
+            ((3, 24, 48), "pad", "#20c040"),
+            ((1, 48, 24), "stretch", "#000000"),
+        ):
+            file = seven("on no paper", tmp_path / "own.png")
+            expected = read_image(file, shape, framing, background).astype(float)
+            pixels = np.reshape(page.evaluate(READ, [list(file.read_bytes()), shape, framing, background]), shape) * 255
+            assert np.abs(pixels - expected).mean() < 6, framing
         assert errors == []
 
 

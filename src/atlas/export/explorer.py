@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -187,13 +187,13 @@ def export_run(
     test: Split,
     folder: Path,
     labels: Sequence[int] | None = None,
-    framing: str | None = None,
+    framing: Mapping[str, str] | None = None,
 ) -> str:
     """Write a model's networks, their description and the map into an empty folder; return a line about it.
 
-    `framing`: how an image of another size is brought to the shape, as `Dataset.framing`.
+    `framing`: how an image of one's own is brought to the shape, as `framing` and `background` of `Dataset`.
     """
-    metadata = explorer_metadata(model, classes, test, labels) | {"framing": framing}
+    metadata = explorer_metadata(model, classes, test, labels) | dict(framing or {})
     write_json(folder / "explorer.json", metadata)
     with atomic_write(folder / "map.webp") as tmp:
         # Lossily: the map stands in for the network, or for a moment until it runs.

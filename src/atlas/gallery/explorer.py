@@ -38,6 +38,8 @@ class Metadata(TypedDict):
     labels: NotRequired[list[int]]
     scatter: NotRequired[dict[str, Any] | None]
     plane: NotRequired[list[list[float]] | None]
+    framing: NotRequired[str]
+    background: NotRequired[str]
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,22 @@
 "use strict";
 const ownImage = { maxSide: 1024, border: 0.03, minDifference: 0.03, minContrast: 0.1, shade: 0.15, dust: 0.002, box: 20 / 28, fitSteps: 10 };
 
-// The image file as `shape`, numbers in [0, 1], channel by channel. Throws an Error that says what is wrong.
-ownImage.read = async (file, [channels, rows, columns]) => {
+// The image file as `shape`, numbers in [0, 1], channel by channel, framed as the data set's images: as a digit, or by
+// crop, pad or stretch on a background. Throws an Error that says what is wrong.
+ownImage.read = async (file, [channels, rows, columns], framing = channels === 1 ? "digit" : "crop", background = "#ffffff") => {
   let image;
   try {
     image = await createImageBitmap(file);
   } catch {
     throw new Error("not an image that this browser can read");
   }
-  if (channels === 3) {
-    // The middle, as large as fits; what is transparent is white.
-    const width = Math.min(image.width, (image.height * columns) / rows), height = (width * rows) / columns;
-    const data = ownImage.scale(image, (image.width - width) / 2, (image.height - height) / 2, width, height, columns, rows, "white");
-    return Float32Array.from({ length: 3 * rows * columns }, (_, i) => data[4 * (i % (rows * columns)) + Math.floor(i / (rows * columns))] / 255);
+  if (framing !== "digit") {
+    // Crop: the middle, as large as fits. Pad: all of it, between bars.
+    const fits = framing === "pad" ? Math.max : Math.min, { width, height } = image, size = rows * columns;
+    const [wide, high] = framing === "stretch" ? [width, height] : [fits(width, (height * columns) / rows), fits(height, (width * rows) / columns)];
+    const data = ownImage.scale(image, (width - wide) / 2, (height - high) / 2, wide, high, columns, rows, background);
+    if (channels === 1) return Float32Array.from(ownImage.grey(data));
+    return Float32Array.from({ length: 3 * size }, (_, i) => data[4 * (i % size) + Math.floor(i / size)] / 255);
   }
   const factor = Math.min(1, ownImage.maxSide / Math.max(image.width, image.height));
   const [width, height] = [image.width, image.height].map((length) => Math.max(1, Math.round(length * factor)));

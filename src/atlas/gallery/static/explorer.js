@@ -291,7 +291,7 @@ async function lookAtOwn() {
 async function take(file) {
   if (!explorer.networks?.encode || !file) return;
   try {
-    own.image = await ownImage.read(file, explorer.shape);
+    own.image = await ownImage.read(file, explorer.shape, explorer.framing, explorer.background);
     own.name = file.name;
   } catch (error) {
     own.said.textContent = `${file.name}: ${error.message}`;
