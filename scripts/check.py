@@ -251,10 +251,11 @@ SIMILAR = ("key", "variant", "model", "dataset")
 
 
 def work(run: "Run") -> float:
-    """Return the work of a training relative to that of a similar run: images seen times the networks' width."""
-    budget = run.train.resolve(*describe(run.dataset)[:2])
+    """Return the work of a training relative to that of a similar run: pixels seen times the networks' width."""
+    data = describe(run.dataset)
+    budget = run.train.resolve(data.images, data.shape)
     assert budget.images
-    return budget.epochs * budget.images * budget.width
+    return budget.epochs * budget.images * data.shape[1] * data.shape[2] * budget.width
 
 
 def convolution_seconds() -> float:

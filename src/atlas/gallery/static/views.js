@@ -1,7 +1,7 @@
 // Views beside the latent explorer: the nearest test images, the discriminator's opinion, a drawing pad. Used by explorer.js.
 "use strict";
 
-// The ten test images whose codes are nearest, in the dimensions that the gallery holds.
+// The ten test images, or all of fewer, whose codes are nearest, in the dimensions that the gallery holds.
 const nearestImages = { thumbnails: new Image(), points: undefined };
 function showNearest() {
   const part = document.querySelector("#explorer .nearest");
@@ -15,10 +15,12 @@ function showNearest() {
     const canvas = part.querySelector("canvas"), context = canvas.getContext("2d");
     const [high, wide, across] = explorer.part.dataset.size.split(" ").map(Number);
     if (!thumbnails.naturalWidth) return;
+    canvas.width = list.length * wide;
     list.forEach(([, image], i) => context.drawImage(thumbnails, (image % across) * wide, Math.floor(image / across) * high, wide, high, i * wide, 0, wide, high));
     const names = explorer.classes.length > 1 ? list.map(([, image]) => explorer.classes[points.labels[image]]) : [];
-    canvas.setAttribute("aria-label", `The ten test images with the nearest codes${names.length ? `: ${names.join(", ")}` : ""}`);
-    part.querySelector("figcaption").textContent = `The ten test images with the nearest codes${names.length ? `: ${names.join(", ")}` : ""}`;
+    const words = `The ${list.length} test images with the nearest codes${names.length ? `: ${names.join(", ")}` : ""}`;
+    canvas.setAttribute("aria-label", words);
+    part.querySelector("figcaption").textContent = words;
   }, 80);
 }
 if (document.querySelector("#explorer .nearest")) {
