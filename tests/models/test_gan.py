@@ -1,16 +1,20 @@
-"""GAN: its losses' gradients against the formulas, in both forms, with and without labels."""
+"""GAN: its losses' gradients against the formulas, in both forms, with and without labels and a classifier of them."""
 
 import pytest
 import torch
 from tests.conftest import Build, Noise
+from torch.nn import functional
 
 from atlas.core.datasets import to_unit
 
 
-@pytest.mark.parametrize("name", ["gan", "cgan"])
+@pytest.mark.parametrize(("name", "label_path"), [("gan", "classifier"), ("cgan", "maps"), ("cgan", "classifier")])
 @pytest.mark.parametrize("adversarial_loss", ["non_saturating", "hinge"])
-def test_gradients_are_those_of_the_formulas(make: Build, noise: Noise, name: str, adversarial_loss: str) -> None:
-    model = make(name, adversarial_loss=adversarial_loss, spectral_norm=False)
+def test_gradients_are_those_of_the_formulas(
+    make: Build, noise: Noise, name: str, label_path: str, adversarial_loss: str
+) -> None:
+    changes = {"adversarial_loss": adversarial_loss, "label_path": label_path, "class_weight": 0.7}
+    model = make(name, spectral_norm=False, **changes)
     split = noise(12)
     images, labels = to_unit(split.images), split.labels
     torch.manual_seed(4)
@@ -25,6 +29,14 @@ def test_gradients_are_those_of_the_formulas(make: Build, noise: Noise, name: st
     else:
         d_loss = -(real.sigmoid().log() + (1 - fake.sigmoid()).log()).mean() / 2
         g_loss = -fake.sigmoid().log().mean()
+    if (name, label_path) == ("cgan", "classifier"):
+        classes = discriminator.get_submodule("classifier")
+        for content, weight in ((images, "discriminator"), (samples, "generator")):
+            features = functional.leaky_relu(discriminator(content, labels)[1], 0.3)
+            class_loss = functional.nll_loss(classes(features).double().log_softmax(1), labels)
+            d_loss = d_loss + 0.7 * class_loss * (weight == "discriminator")
+            g_loss = g_loss + 0.7 * class_loss * (weight == "generator")
+        assert {"real_class_loss", "fake_class_loss"} <= set(losses.terms)
     for group, loss in (("discriminator", d_loss), ("generator", g_loss)):
         params = model.param_groups()[group]
         slow = torch.autograd.grad(loss, params, retain_graph=True)

@@ -95,7 +95,7 @@ def test_spectral_norm_bounds_every_layer() -> None:
 
 def test_a_projection_is_an_inner_product_with_the_labels_vector() -> None:
     torch.manual_seed(0)
-    network = Discriminator((1, 16, 16), 0.125, cond_classes=10, projection=True).eval()
+    network = Discriminator((1, 16, 16), 0.125, cond_classes=10, label_path="projection").eval()
     images, labels = torch.rand(12, 1, 16, 16), torch.arange(12) % 10
     logits, features = network(images, labels)
     active = functional.leaky_relu(features, 0.3)
@@ -103,6 +103,19 @@ def test_a_projection_is_an_inner_product_with_the_labels_vector() -> None:
     vectors = network.projection.weight.T[labels]
     torch.testing.assert_close(logits, network.output(active).squeeze(1) + (vectors * active).sum(1))
     assert not torch.equal(logits, network(images, (labels + 1) % 10)[0])
+
+
+def test_a_classifier_reads_the_label_from_the_features_and_the_logit_knows_none() -> None:
+    torch.manual_seed(0)
+    network = Discriminator((1, 16, 16), 0.125, cond_classes=10, label_path="classifier").eval()
+    images, labels = torch.rand(12, 1, 16, 16), torch.arange(12) % 10
+    logits, features = network(images, labels)
+    assert torch.equal(logits, network(images, (labels + 1) % 10)[0]) and network.classifier is not None
+    odds = network.classifier(functional.leaky_relu(features, 0.3)).double().exp()
+    by_hand = -(odds[torch.arange(12), labels] / odds.sum(1)).log().mean()
+    assert network.class_loss(features, labels).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    plain = Discriminator((1, 16, 16), 0.125, cond_classes=10)
+    assert plain.classifier is None and plain.class_loss(features, labels).item() == 0
 
 
 def test_the_originals_drop_out_where_the_tutorial_does() -> None:
@@ -129,5 +142,7 @@ def test_the_originals_drop_out_where_the_tutorial_does() -> None:
     images = torch.rand(2, *shape)
     assert before_dropout(encoder, images) == ["LeakyReLU 1", "LeakyReLU 2", "LeakyReLU 3"]
     assert before_dropout(decoder, torch.randn(2, 8)) == ["LeakyReLU 1", "LeakyReLU 2", "LeakyReLU 3"]
-    assert before_dropout(discriminator, images) == ["MaxPool2d 1", "MaxPool2d 2", "Conv2d 3"]
+    # Pooling and leaky ReLU commute: here pooling comes first.
+    assert before_dropout(discriminator, images) == ["LeakyReLU 1", "LeakyReLU 2", "Conv2d 3"]
+    assert [type(layer).__name__ for layer in discriminator.first][1:] == ["MaxPool2d", "LeakyReLU", "Dropout"]
     assert (discriminator(images, labels)[1] != 0).all()

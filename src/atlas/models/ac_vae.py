@@ -42,7 +42,8 @@ class ClassCodedVAE(Model):
         super().__init__(shape, num_classes, latent_dim)
         self.class_weight = class_weight
         self.likelihood = Likelihood(likelihood, shape[0], noise)
-        self.classifier = ENCODERS[network](shape, num_classes, 0, width, dropout)
+        # The dct networks keep an image's frequencies, which a class is not read from.
+        self.classifier = ENCODERS["conv" if network == "dct" else network](shape, num_classes, 0, width, dropout)
         self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, num_classes)
         self.decoder = DECODERS[network](shape, latent_dim, width, dropout, num_classes, self.likelihood.num_outputs)
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
-from atlas.core.schema import Fraction, LatentDim, Width
+from atlas.core.schema import Fraction, LatentDim, Weight, Width
+from atlas.nn.conv import LabelPath
 from atlas.nn.losses import nll_fake, nll_real
 from atlas.nn.networks import DISCRIMINATORS, GENERATORS, AdversarialNetwork
 
@@ -17,8 +18,9 @@ class GAN(Model):
         non_saturating (Goodfellow et al. 2014)     D: -(log D(x) + log(1 - D(G(z)))) / 2      G: -log D(G(z))
         hinge (Lim and Ye 2017), of D's logit d     D: (relu(1 - d(x)) + relu(1 + d(G(z)))) / 2      G: -d(G(z))
 
-    * `conditional`: the cGAN. Both networks see the label; D as constant `maps` after its first block, or by
-      `projection` (Miyato and Koyama 2018).
+    * `conditional`: the cGAN. G sees the label. D sees it as constant `maps` after its first block, or by `projection`
+      (Miyato and Koyama 2018); or a `classifier` on D's features tells it (ACGAN, Odena et al. 2017). To both losses
+      comes `class_weight` times its cross-entropy then: D's of real images, G's of its own.
 
     There is no encoder: the code of an image is found by inversion (`atlas.core.latent.invert`).
     """
@@ -30,20 +32,24 @@ class GAN(Model):
         *,
         latent_dim: LatentDim,
         conditional: bool,
-        label_path: Literal["maps", "projection"],
+        label_path: LabelPath,
+        class_weight: Weight,
         network: AdversarialNetwork,
         adversarial_loss: Literal["non_saturating", "hinge"],
         spectral_norm: bool,
         dropout: Fraction,
         width: Width,
+        discriminator_width: Width,
     ) -> None:
         super().__init__(shape, num_classes, latent_dim)
         self.conditional = conditional
         self.hinge = adversarial_loss == "hinge"
         cond_classes = num_classes if conditional else 0
         self.generator = GENERATORS[network](shape, latent_dim, width, dropout, cond_classes)
-        projection = label_path == "projection"
-        self.discriminator = DISCRIMINATORS[network](shape, width, dropout, cond_classes, projection, spectral_norm)
+        self.class_weight = class_weight
+        self.discriminator = DISCRIMINATORS[network](
+            shape, width * discriminator_width, dropout, cond_classes, label_path, spectral_norm
+        )
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -53,21 +59,32 @@ class GAN(Model):
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         codes = torch.randn(len(images), self.latent_dim, device=images.device)
-        real_logits, _ = self.discriminator(images, labels)
-        fake_logits, _ = self.discriminator(self.decode(codes, labels), labels)
+        real_logits, real_features = self.discriminator(images, labels)
+        fake_logits, fake_features = self.discriminator(self.decode(codes, labels), labels)
         if self.hinge:
             d_loss = 0.5 * ((1 - real_logits).relu() + (1 + fake_logits).relu()).mean()
             g_loss = -fake_logits.mean()
         else:
             d_loss = 0.5 * (nll_real(real_logits) + nll_fake(fake_logits)).mean()
             g_loss = nll_real(fake_logits).mean()
+        real_class = self.discriminator.class_loss(real_features, labels)
+        fake_class = self.discriminator.class_loss(fake_features, labels)
+        terms = (
+            {}
+            if self.discriminator.classifier is None
+            else {"real_class_loss": real_class, "fake_class_loss": fake_class}
+        )
         return Losses(
-            {"generator": g_loss, "discriminator": d_loss},
+            {
+                "generator": g_loss + self.class_weight * fake_class,
+                "discriminator": d_loss + self.class_weight * real_class,
+            },
             {
                 "discriminator_loss": d_loss,
                 "generator_loss": g_loss,
                 "real_probability": real_logits.sigmoid().mean(),
                 "fake_probability": fake_logits.sigmoid().mean(),
+                **terms,
             },
             discriminator=d_loss,
         )

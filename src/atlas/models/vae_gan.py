@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Positive, Weight, Width
+from atlas.nn.conv import LabelPath
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
-from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, AdversarialNetwork
+from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, AdversarialNetwork
 
 ORIGINAL_BOUND = 2.0
 """Of half the log-variance where the original tutorial samples, and of the log-variance in its KL divergence."""
@@ -19,14 +20,18 @@ class VAEGAN(Model):
 
         x~ = decoder(z), z ~ q(z|x);     x_p = decoder(z_p), z_p ~ N(0, I)
         L_prior = KL(q(z|x) || p(z))
-        L_llike = distance between D_l(x) and D_l(x~)
+        L_llike = distance between D_l(x) and D_l(x~), + pixel_weight * |x - x~|^2 / 2
         L_gan   = (w_real log D(x) + (w_rec log(1 - D(x~)) + w_prior log(1 - D(x_p))) / 2) / 2
 
         encoder        learns from   L_prior + L_llike
         decoder        learns from   gamma * L_llike + L_gan, or with -log D(fake) for log(1 - D(fake))
         discriminator  learns from   -L_gan
 
-    * `conditional`: the CVAE/GAN. All three networks see the label, so the code is left to be the style.
+    * `conditional`: the CVAE/GAN. Encoder and decoder see the label, so the code is left to be the style. So does D, as
+      `maps` or by `projection`; or a `classifier` on its features tells the label (ACGAN, Odena et al. 2017). Then D's
+      loss has `class_weight` times its cross-entropy on real images besides, the decoder's that on generated ones.
+    * `batch_norm`: the decoder is a GAN's generator, normalized over the batch; else a VAE's decoder.
+    * `pixel_weight`: Larsen's is 0. It keeps layout and colors of photographs.
     * `feature_loss`: half the squared error over the root mean square of D_l(x) - D_l(x_p); or, as in the original
       tutorial, the cross-entropy of sigmoid(D_l(x)) against the logits D_l(x~).
     * `adversarial_loss` of the decoder: the second of the two forms above, `non_saturating` (Goodfellow et al. 2014);
@@ -46,17 +51,24 @@ class VAEGAN(Model):
         latent_dim: LatentDim,
         conditional: bool,
         network: AdversarialNetwork,
+        batch_norm: bool,
+        label_path: LabelPath,
+        class_weight: Weight,
         gamma: Weight,
+        pixel_weight: Weight,
         feature_loss: Literal["squared_error", "cross_entropy"],
         adversarial_loss: Literal["non_saturating", "saturating"],
         gan_weights: dict[str, Weight],
         log_variance_bound: Positive | Literal["free", "original"],
         dropout: Fraction,
         width: Width,
+        discriminator_width: Width,
     ) -> None:
         super().__init__(shape, num_classes, latent_dim)
         self.conditional = conditional
+        self.class_weight = class_weight
         self.gamma = gamma
+        self.pixel_weight = pixel_weight
         self.use_cross_entropy = feature_loss == "cross_entropy"
         self.saturating = adversarial_loss == "saturating"
         self.log_variance_bound = log_variance_bound
@@ -67,8 +79,12 @@ class VAEGAN(Model):
         self.register_buffer("fake_weights", fake_weights, persistent=False)
         cond_classes = num_classes if conditional else 0
         self.encoder = ENCODERS[network](shape, latent_dim, latent_dim, width, dropout, cond_classes)
-        self.decoder = DECODERS[network](shape, latent_dim, width, dropout, cond_classes)
-        self.discriminator = DISCRIMINATORS[network](shape, width, dropout, cond_classes)
+        self.batch_norm = batch_norm
+        decoders = GENERATORS if batch_norm else DECODERS
+        self.decoder = decoders[network](shape, latent_dim, width, dropout, cond_classes)
+        self.discriminator = DISCRIMINATORS[network](
+            shape, width * discriminator_width, dropout, cond_classes, label_path
+        )
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -80,24 +96,37 @@ class VAEGAN(Model):
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         mean, log_variance, log_scale = self._posterior(images, labels)
         codes = mean + log_scale.exp() * torch.randn_like(mean)
-        reconstruction = self.decode(codes, labels)
-        prior_sample = self.decode(torch.randn_like(codes), labels)
+        prior_codes = torch.randn_like(codes)
+        if self.batch_norm:  # one batch: normalized apart, each would look as neither does after the training
+            both = self.decode(torch.cat([codes, prior_codes]), labels.repeat(2))
+            reconstruction, prior_sample = both.chunk(2)
+        else:
+            reconstruction, prior_sample = self.decode(codes, labels), self.decode(prior_codes, labels)
         # Three passes, not one over a joined batch: a group's gradient then runs back only through what it needs.
         real_logits, real_features = self.discriminator(images, labels)
         reconstruction_logits, reconstruction_features = self.discriminator(reconstruction, labels)
         prior_logits, prior_features = self.discriminator(prior_sample, labels)
         fake_logits = torch.stack([reconstruction_logits, prior_logits])
 
+        fake_features = torch.cat([reconstruction_features, prior_features])
+        real_class = self.discriminator.class_loss(real_features, labels)
+        fake_class = self.discriminator.class_loss(fake_features, labels.repeat(2))
+        terms = (
+            {}
+            if self.discriminator.classifier is None
+            else {"real_class_loss": real_class, "fake_class_loss": fake_class}
+        )
         kl = gaussian_kl(mean, log_variance).sum(1).mean()
         feature_loss = self._feature_loss(reconstruction_features, real_features.detach(), prior_features.detach())
+        distance = feature_loss + self.pixel_weight * squared_error(reconstruction, images).mean()
         nll = self.fake_weights * nll_fake(fake_logits)
         d_loss = 0.5 * (self.real_weight * nll_real(real_logits).mean() + nll.mean())
         g_loss = 0.5 * (-nll if self.saturating else self.fake_weights * nll_real(fake_logits)).mean()
         return Losses(
             {
-                "encoder": self.warmed_up(kl) + feature_loss,
-                "decoder": self.gamma * feature_loss + g_loss,
-                "discriminator": d_loss,
+                "encoder": self.warmed_up(kl) + distance,
+                "decoder": self.gamma * distance + g_loss + self.class_weight * fake_class,
+                "discriminator": d_loss + self.class_weight * real_class,
             },
             {
                 "rate": kl,
@@ -105,6 +134,7 @@ class VAEGAN(Model):
                 "discriminator_loss": d_loss,
                 "real_probability": real_logits.sigmoid().mean(),
                 "fake_probability": fake_logits.sigmoid().mean(),
+                **terms,
             },
             discriminator=d_loss,
         )

@@ -17,6 +17,8 @@ classifier reads the label that was asked for):
 With `original` the first two are the original's.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from atlas.nn.fast_conv import StridedConv2d, UpsampledConv2d
@@ -33,6 +35,8 @@ from atlas.nn.layers import (
 )
 
 HIDDEN = 256
+LabelPath = Literal["maps", "projection", "classifier"]
+"""How a discriminator comes to know the label."""
 
 
 class Encoder(Conditioned):
@@ -150,8 +154,11 @@ class Discriminator(Conditioned):
     Conv 7x7/2, max-pool, label maps concatenated, conv 3x3, max-pool, conv 3x3 (layer l), dense; dropout after both
     max-poolings and after layer l, whose features are returned without it.
 
-    * With `projection` the label is not concatenated: the logit gains the inner product of the features with a vector
-      of the label's own (Miyato and Koyama 2018).
+    * `label_path` maps: the label is concatenated as above.
+    * `label_path` projection: the logit gains the inner product of the features with a vector of the label's own
+      (Miyato and Koyama 2018).
+    * `label_path` classifier: the logit knows no label. Another dense layer tells the label from the features, of real
+      and of generated images (ACGAN, Odena et al. 2017): `class_loss`.
     * With `spectral_norm` each layer is divided by its largest singular value (Miyato et al. 2018).
 
     Pixels are brought to [-0.5, 0.5] first, unless `original`: without that no discriminator learned to tell generated
@@ -165,31 +172,31 @@ class Discriminator(Conditioned):
         width: float = 1.0,
         dropout: float = 0.0,
         cond_classes: int = 0,
-        projection: bool = False,
+        label_path: LabelPath = "maps",
         spectral_norm: bool = False,
         original: bool = False,
     ) -> None:
-        super().__init__(0 if projection else cond_classes, 1.0 if original else LABEL_SCALE)
+        super().__init__(cond_classes if label_path == "maps" else 0, 1.0 if original else LABEL_SCALE)
         times = check_shape(shape)
         first, second, last = scaled_channels(128, width), scaled_channels(64, width), 16
         self.first = nn.Sequential(
             StridedConv2d(shape[0], first, 7),
+            nn.MaxPool2d(2),  # before the leaky ReLU: the same result from a quarter of the pixels
             nn.LeakyReLU(NEGATIVE_SLOPE),
-            nn.MaxPool2d(2),
             Dropout(dropout),
         )
         self.second = nn.Sequential(
             nn.Conv2d(first + self.cond_classes, second, 3, padding=1),
-            nn.LeakyReLU(NEGATIVE_SLOPE),
             nn.MaxPool2d(2, ceil_mode=True),
+            nn.LeakyReLU(NEGATIVE_SLOPE),
             Dropout(dropout),
             *[
                 layer
                 for _ in range(times - 2)
                 for layer in (
                     nn.Conv2d(second, second, 3, padding=1),
-                    nn.LeakyReLU(NEGATIVE_SLOPE),
                     nn.MaxPool2d(2, ceil_mode=True),
+                    nn.LeakyReLU(NEGATIVE_SLOPE),
                     Dropout(dropout),
                 )
             ],
@@ -198,8 +205,10 @@ class Discriminator(Conditioned):
         flat = last * -(-shape[1] // 2 ** (times + 1)) * -(-shape[2] // 2 ** (times + 1))
         self.dropout = Dropout(dropout)
         self.output = nn.Linear(flat, 1)
-        self.projection = nn.Linear(cond_classes, flat, bias=False) if projection and cond_classes else None
-        self.projected_classes = cond_classes
+        self.num_classes = cond_classes
+        projection, classifier = (bool(cond_classes) and label_path == path for path in ("projection", "classifier"))
+        self.projection = nn.Linear(cond_classes, flat, bias=False) if projection else None
+        self.classifier = nn.Linear(flat, cond_classes) if classifier else None
         self.center = 0.0 if original else 0.5
         initialize(self)
         if spectral_norm:
@@ -213,5 +222,12 @@ class Discriminator(Conditioned):
         logits = self.output(active).squeeze(1).float()
         if self.projection is not None:
             assert labels is not None
-            logits = logits + (self.projection(one_hot(labels, self.projected_classes, 1.0)) * active).sum(1).float()
+            logits = logits + (self.projection(one_hot(labels, self.num_classes, 1.0)) * active).sum(1).float()
         return logits, features.float()
+
+    def class_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of labels [N] that the classifier reads from features [N, F], mean in nats; without one 0."""
+        if self.classifier is None:
+            return features.new_zeros(())
+        logits = self.classifier(nn.functional.leaky_relu(features, NEGATIVE_SLOPE)).float()
+        return nn.functional.cross_entropy(logits, labels)

@@ -25,7 +25,10 @@ class Likelihood(nn.Module):
     * `gaussian`: a density of pixels in [0, 1];
     * `discretized_logistic`: a probability of 8-bit pixels, comparable in bits per dimension.
 
-    The last two have a scale: `fixed`, `learned` (one a channel), or told by the decoder for each `pixel`.
+    The last two have a scale: `fixed`, `learned` (one a channel), or told by the decoder for each `pixel`. In the last
+    case the colors of a pixel depend on each other (Salimans et al. 2017, PixelCNN++): the mean of green is shifted in
+    proportion to how far red is from its mean, that of blue by red and green, by factors that the decoder tells too.
+    The mean image has no such shift.
     """
 
     def __init__(self, kind: LikelihoodName, channels: int, noise: Noise = "learned") -> None:
@@ -34,6 +37,7 @@ class Likelihood(nn.Module):
         self.channels = channels
         scaled = kind in ("gaussian", "discretized_logistic")
         self.per_pixel = scaled and noise == "pixel"
+        self.colors_depend = self.per_pixel and channels == 3
         if scaled and noise == "fixed":
             self.register_buffer("log_scale", torch.full((channels, 1, 1), math.log(FIXED_SCALE)))
         elif scaled:
@@ -42,7 +46,7 @@ class Likelihood(nn.Module):
     @property
     def num_outputs(self) -> int:
         """Channels that the decoder must output."""
-        return 2 * self.channels if self.per_pixel else self.channels
+        return (1 + self.per_pixel + self.colors_depend) * self.channels
 
     @property
     def pixels(self) -> Literal["grey", "binary", "bytes", "real"]:
@@ -67,7 +71,13 @@ class Likelihood(nn.Module):
         if self.kind in ("bernoulli", "binarized"):
             return losses.bernoulli(outputs, images)
         log_scale: Tensor = self.log_scale
+        mean = self.mean(outputs)
         if self.per_pixel:
-            log_scale = (log_scale + outputs[:, self.channels :]).clamp(min=MIN_LOG_SCALE)
+            log_scale = (log_scale + outputs[:, self.channels : 2 * self.channels]).clamp(min=MIN_LOG_SCALE)
+        if self.colors_depend:
+            red, green, _ = (images - mean).split(1, 1)
+            from_red, blue_from_red, blue_from_green = outputs[:, 2 * self.channels :].split(1, 1)
+            shift = [torch.zeros_like(red), from_red * red, blue_from_red * red + blue_from_green * green]
+            mean = mean + torch.cat(shift, 1)
         density = losses.gaussian if self.kind == "gaussian" else losses.discretized_logistic
-        return density(self.mean(outputs), images, log_scale)
+        return density(mean, images, log_scale)
