@@ -57,7 +57,7 @@ $(STAMP): requirements.txt | ready
 	  [ -d "$$(cat "$$path" 2>/dev/null)" ] || echo "$(CURDIR)/src" > "$$path"
 	@touch $@
 
-repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
+repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|night|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
 	@# exec: where the shell stays between two makes, as that of macOS does, a signal ends there.
 	@outdated="$$($(CHECK))" && exec $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
 

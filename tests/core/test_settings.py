@@ -53,7 +53,7 @@ def test_the_real_file_passes_at_every_scale(raw: dict[str, Any]) -> None:
     for scale in SCALES:
         settings = _check_all({**raw, "scale": scale})
         for key, entry in raw["runs"].items():
-            budget = {"epochs": 0, "images": None, **raw["budgets"][scale]["train"]}
+            budget = {"epochs": 0, "images": None, "length": 1.0, **raw["budgets"][scale]["train"]}
             changed = raw["datasets"][entry["dataset"]].get("budgets", {}).get(scale, {}).get("train", {})
             budget |= changed | ({"min_steps": 1} if "batch_size" in entry else {})
             flat = settings.flat(key)
@@ -143,8 +143,8 @@ NOT_COUNTS = [
         *NOT_COUNTS,
         # A wrong name, with the nearest right one.
         ("run", {}, "run: unknown key, did you mean 'runs'?; allowed: scale, seed, datasets,"),
-        ("scale", "smok", "scale: found 'smok', did you mean 'smoke'?; allowed: smoke, cpu, gpu"),
-        ("scale", ["smoke"], "scale: found ['smoke']; allowed: smoke, cpu, gpu"),
+        ("scale", "smok", "scale: found 'smok', did you mean 'smoke'?; allowed: smoke, cpu, night, gpu"),
+        ("scale", ["smoke"], "scale: found ['smoke']; allowed: smoke, cpu, night, gpu"),
         (f"{VAE}.model", "vea", f"{VAE}.model: found 'vea', did you mean 'vae'?; allowed: ae, vae,"),
         (f"{VAE}.dataset", "mnits", f"{VAE}.dataset: found 'mnits', did you mean 'mnist'?; allowed: mnist, cifar10"),
         (f"{VAE}.latentdim", 2, f"{VAE}.latentdim: model 'vae' has no such setting, did you mean 'latent_dim'?"),
@@ -152,8 +152,8 @@ NOT_COUNTS = [
         (f"{VAE}.epoch", 2, f"{VAE}.epoch: model 'vae' has no such setting, did you mean 'epochs'?; allowed: dataset,"),
         (f"{TRAIN}.epoch", 2, f"{TRAIN}.epoch: unknown key, did you mean 'epochs'?; allowed: epochs, images_seen,"),
         ("budgets.smoke.trian", {}, "budgets.smoke.trian: unknown key, did you mean 'train'?; allowed: train, judge,"),
-        ("budgets.tiny", {}, "budgets.tiny: unknown key; allowed: smoke, cpu, gpu"),
-        (f"{MNIST}.budgets.tiny", {}, f"{MNIST}.budgets.tiny: unknown key; allowed: smoke, cpu, gpu"),
+        ("budgets.tiny", {}, "budgets.tiny: unknown key; allowed: smoke, cpu, night, gpu"),
+        (f"{MNIST}.budgets.tiny", {}, f"{MNIST}.budgets.tiny: unknown key; allowed: smoke, cpu, night, gpu"),
         (f"{MNIST}.budgets.gpu", {"trian": {}}, f"{MNIST}.budgets.gpu.trian: unknown key, did you mean 'train'?"),
         (f"{MNIST}.budgets.gpu.train", {"images": 0}, f"{MNIST}.budgets.gpu.train.images: found 0; allowed: {COUNT}"),
         (f"{MNIST}.budgets.cpu", {"judge": {"widht": 1}}, f"{MNIST}.budgets.cpu.judge.widht: unknown key, did you m"),
@@ -348,6 +348,9 @@ def test_dvc_changes_one_line_where_one_value_changes(tmp_path: Path) -> None:
         ("cpu", "mnist", (4, 64, 0.5, 55000, 90, 7), (3, 100, 16, 55000)),
         ("cpu", "cifar10", (5, 64, 0.5, 45000, 60, 5), (6, 100, 16, 45000)),
         ("cpu", "digits", (40, 32, 0.5, 1258, 60, 7), (30, 32, 16, 1258)),
+        ("night", "mnist", (49, 64, 0.5, 55000, 150, 7), (3, 100, 16, 55000)),
+        ("night", "cifar10", (60, 64, 0.5, 45000, 150, 5), (6, 100, 16, 45000)),
+        ("night", "digits", (200, 32, 0.5, 1258, 150, 7), (30, 32, 16, 1258)),
         ("gpu", "mnist", (56, 64, 1, 55000, 150, 9), (12, 100, 32, 55000)),
         ("gpu", "cifar10", (100, 64, 2, 45000, 150, 7), (40, 100, 64, 45000)),
         ("gpu", "digits", (200, 32, 1, 1258, 100, 9), (60, 32, 32, 1258)),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from atlas.core.files import AtlasError
-from atlas.core.schema import SCALES, Count, LabelNames, Strict, T, Width, check_keys, check_mapping, parse
+from atlas.core.schema import SCALES, Count, LabelNames, Positive, Strict, T, Width, check_keys, check_mapping, parse
 
 StepRange = Annotated[list[Count], Field(min_length=2, max_length=2)]
 """[every how many steps, up to which step]."""
@@ -23,6 +23,8 @@ class Budget(Strict):
     batch_size: Count
     min_steps: Count
     images: Count | None = None
+    length: Positive = 1.0
+    """Times as many epochs."""
 
     def resolve(self, count: int, shape: tuple[int, int, int]) -> Self:
         """Return this budget for `count` training images of a shape: its epochs, batch size and images as numbers.
@@ -30,14 +32,16 @@ class Budget(Strict):
         Images of more than 32 x 32 pixels cost as many times more, so that many fewer are seen. Where there are more
         than are to be seen at all, the first ones are seen once. The batch is halved until an epoch has `min_steps`.
         """
-        images, epochs, batch_size = min(count, self.images or count), self.epochs, self.batch_size
+        images, batch_size = min(count, self.images or count), self.batch_size
+        epochs: float = self.epochs
         if not epochs:
             seen = max(1, round(self.images_seen * min(1, 32 * 32 / (shape[1] * shape[2]))))
             images = images if self.images else min(images, seen)
-            epochs = max(1, round(seen / images))
+            epochs = seen / images
+        epochs = max(1, round(epochs * self.length))
         while images // batch_size < (self.min_steps if batch_size > MIN_BATCH_SIZE else 1):
             batch_size //= 2
-        return self.model_copy(update={"epochs": epochs, "images": images, "batch_size": batch_size})
+        return self.model_copy(update={"epochs": epochs, "length": 1.0, "images": images, "batch_size": batch_size})
 
 
 class TrainBudget(Budget):

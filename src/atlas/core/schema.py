@@ -24,7 +24,7 @@ Width = Annotated[FiniteFloat, Field(gt=0, le=16, strict=True)]
 LatentDim = Annotated[int, Field(ge=1, le=4096, strict=True)]
 LabelNames = Annotated[list[str | int], Field(min_length=1, max_length=10)]
 RateSchedule = Literal["constant", "cosine"]
-Scale = Literal["smoke", "cpu", "gpu"]
+Scale = Literal["smoke", "cpu", "night", "gpu"]
 
 MOST_LABELS = 10
 """Labels that a figure shows: more colors and markers can hardly be told apart."""
