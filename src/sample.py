@@ -44,6 +44,8 @@ def draw(figures: "RunFigures", source: Path) -> None:
     )
     loss_curves(path, read_history(source / "history.csv", f"train@{figures.run}"), title)
     samples.samples(figures)
+    if figures.model.can("encode") and not figures.model.conditional and len(figures.test) > 1:
+        samples.fitted_samples(figures)
     samples.reconstructions(figures)
     if figures.model.can("classify"):
         samples.class_predictions(figures)

@@ -66,7 +66,7 @@ def test_every_model_gets_the_figures_that_it_can_give(
     if model.conditional:
         expected |= {"maps.png", "transfer.png", "epochs.png", *(f"map_{label}.png" for label in range(10))}
     else:
-        expected |= {"map.png"} | ({"arithmetic.png"} if model.can("encode") else set())
+        expected |= {"map.png"} | ({"arithmetic.png", "samples_fitted.png"} if model.can("encode") else set())
     expected |= {"codes.png"} if model.can("encode") else set()
     expected |= {"codes_label.png"} if model.can("encode") and model.conditional else set()
     expected |= {"class_predictions.png"} if model.can("classify") else set()

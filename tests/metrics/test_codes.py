@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from atlas.core.datasets import Split, to_unit
+from atlas.core.latent import fitted_gaussian
 from atlas.core.model import Model
-from atlas.metrics.codes import aggregate_variances, fitted_gaussian
+from atlas.metrics.codes import aggregate_variances
 
 Build = Callable[..., Model]
 Noise = Callable[..., Split]

@@ -1,4 +1,4 @@
-"""Latent maps, principal components, batched encoding and decoding, and inversion of a decoder by gradient descent."""
+"""Latent maps, principal components, a fitted sampler, batched encoding and decoding, inversion by gradient descent."""
 
 import numpy as np
 import torch
@@ -144,3 +144,13 @@ def _descend(
 def _inversion_loss(model: Model, codes: Tensor, images: Tensor, labels: Tensor, settings: InversionSettings) -> Tensor:
     error = (model.decode(codes, labels) - images).square().flatten(1).sum(1)
     return 0.5 * (error + settings.prior_weight * codes.square().sum(1))
+
+
+def fitted_gaussian(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw `count` codes [count, d] from a Gaussian with the mean and the covariance of codes [N, d], N at least 2.
+
+    As weighted sums of the codes, so that it works too where there are fewer of them than dimensions.
+    """
+    center = codes.mean(0)
+    weights = torch.randn(count, len(codes), generator=generator).to(codes.device)
+    return center + weights @ (codes - center) / (len(codes) - 1) ** 0.5

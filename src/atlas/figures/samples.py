@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from atlas.core.datasets import to_unit
-from atlas.core.latent import encode_dataset
+from atlas.core.latent import batch_size, encode_dataset, fitted_gaussian
 from atlas.figures.context import RunFigures
 from atlas.plotting import sheets
 from atlas.plotting.canvas import Array, display_names, thinned
@@ -22,6 +22,24 @@ def samples(figures: RunFigures) -> None:
     note = figures.labels_note if conditional else ""
     path, title = figures.add("samples.png", f"Samples: codes drawn from N(0, I){note}", f"generated images; {what}")
     sheets.samples(path, images, figures.shown_names if conditional else [""], title)
+
+
+@torch.no_grad()
+def fitted_samples(figures: RunFigures) -> None:
+    """Draw images of codes drawn from a Gaussian fitted to the codes of test images, after the training."""
+    size = batch_size(figures.model.shape)
+    parts = zip(figures.test.images.split(size), figures.test.labels.split(size), strict=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        codes = torch.cat([figures.model.sample_posterior(to_unit(images), labels) for images, labels in parts])
+    count = figures.fitting(figures.settings.per_label) * figures.fitting(10)
+    drawn = fitted_gaussian(codes, count, torch.Generator().manual_seed(0))
+    path, title = figures.add(
+        "samples_fitted.png",
+        f"Samples of a Gaussian fitted to the codes of {len(codes)} test images after the training",
+        "generated images, of codes with the mean and the covariance of those of real images instead of N(0, I)",
+    )
+    sheets.samples(path, figures.decode(drawn, 0)[None], [""], title)
 
 
 def reconstructions(figures: RunFigures) -> None:

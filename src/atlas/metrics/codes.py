@@ -1,4 +1,4 @@
-"""Codes as the decoder sees them: drawn from the posterior, how they spread, and a sampler fitted to them."""
+"""Codes as the decoder sees them: drawn from the posterior, and how they spread."""
 
 import torch
 from torch import Tensor
@@ -24,13 +24,3 @@ def aggregate_variances(codes: Tensor) -> Tensor:
     Their mean is 1 where the codes of all images together follow N(0, I).
     """
     return (codes - codes.mean(0)).double().square().mean(1)
-
-
-def fitted_gaussian(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw `count` codes [count, d] from a Gaussian with the mean and the covariance of codes [N, d], N at least 2.
-
-    As weighted sums of the codes, so that it works too where there are fewer of them than dimensions.
-    """
-    center = codes.mean(0)
-    weights = torch.randn(count, len(codes), generator=generator).to(codes.device)
-    return center + weights @ (codes - center) / (len(codes) - 1) ** 0.5

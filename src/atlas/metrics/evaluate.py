@@ -8,12 +8,12 @@ from torch import Tensor
 
 from atlas.core.budgets import EvaluateBudget
 from atlas.core.datasets import Split, to_unit
-from atlas.core.latent import batch_size, encode_dataset, invert
+from atlas.core.latent import batch_size, encode_dataset, fitted_gaussian, invert
 from atlas.core.model import Model
 from atlas.core.schema import EvaluationSettings, InversionSettings
 from atlas.metrics import distances, likelihood
 from atlas.metrics.classifier import Judge
-from atlas.metrics.codes import aggregate_variances, fitted_gaussian, sampled_codes
+from atlas.metrics.codes import aggregate_variances, sampled_codes
 from atlas.metrics.disentanglement import BINS, mutual_information_gap, stroke_factors
 from atlas.metrics.gradient_variance import gradient_variances
 from atlas.metrics.intervals import Numbers, difference_interval, mean_interval, ratio_interval, with_interval
