@@ -143,6 +143,15 @@ def test_runs_of_other_budgets_are_compared_and_the_row_says_so() -> None:
     assert "the runs differ in epochs, learning_rate" in row["why"] and row["differs"] == list(changes)
 
 
+def test_a_pair_of_which_one_is_taught_its_labels_says_so() -> None:
+    metrics = {"new": _numbers(kernel=1.0, sharpness=1.0, label_accuracy=0.9)}
+    metrics["old"] = _numbers(kernel=2.0, sharpness=0.5, label_accuracy=0.9)
+    for path, differs in (("maps", []), ("classifier", ["classifier of the label"])):
+        rows = _decide(metrics, {"new": _run("cvae_gan", label_path=path), "old": _run("cvae")})
+        (row,) = [row for row in rows if row["claim"].startswith("CVAE/GAN is sharper")]
+        assert row["differs"] == differs
+
+
 def test_beta_pays_in_distortion_or_the_claim_fails() -> None:
     metrics = {"a": _numbers(0.01, mig=0.4, distortion=79.0), "b": _numbers(0.01, mig=0.2, distortion=80.0)}
     rows = _decide(metrics, {"a": _run("beta_vae"), "b": _run("vae")})

@@ -47,8 +47,8 @@ Row = dict[str, Any]
 MIN_SEEDS = 3
 """The fewest seeds whose spread says more than that of the images does."""
 MATCHED_BUDGET = (
-    "network", "epochs", "images_seen", "batch_size", "width", "images", "optimizer", "learning_rate", "momentum",
-    "schedule", "restarts", "ema", "kl_warm_up", "gradient_clip", "patience", "dropout", "noise",
+    "network", "epochs", "images_seen", "length", "batch_size", "width", "images", "optimizer", "learning_rate",
+    "momentum", "schedule", "restarts", "ema", "kl_warm_up", "gradient_clip", "patience", "dropout", "noise",
 )  # fmt: skip
 """Settings that a fair pair has in common; where it has not, the row says so."""
 SCOPES = {1: " for this training", 2: " for this pair of trainings"}
@@ -132,6 +132,8 @@ def _decide_runs(claim: Claim, runs: tuple[str, ...], results: Results) -> Row:
             "else made of the two runs' own, as if independent"
         )
         row["differs"] = [key for key in MATCHED_BUDGET if len({str(own[key]) for own in settings if key in own}) > 1]
+        if len({own.get("label_path") == "classifier" for own in settings}) > 1:
+            row["differs"].append("classifier of the label")
         reasons += [f"the runs differ in {', '.join(row['differs'])}"] if row["differs"] else []
     verdict = min(verdicts, key=WORST_FIRST.index)
     if verdict != "not shown" and len(row["seeds"]) < len(verdicts):
