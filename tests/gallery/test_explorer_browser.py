@@ -387,6 +387,32 @@ def test_a_dropped_image_is_read_by_its_best_reconstruction_and_one_without_ink_
 
 
 @pytest.mark.slow
+def test_side_by_side_two_runs_share_place_label_and_test_image(chromium: Browser, live: Path) -> None:
+    with opened(chromium, live / "compare.html") as (page, errors):
+        page.get_by_label("Right").select_option("mnist_cvae_3")
+        assert page.url.endswith("#mnist_cvae_3,mnist_cvae_3")
+        page.wait_for_function("frames.length === 2")
+        left, right = page.frames[1:]
+        for frame in (left, right):
+            frame.wait_for_selector("#explorer[data-state=live]", timeout=60_000)
+            assert frame.locator("header").is_hidden() and frame.locator("#metrics").is_hidden()
+        left.evaluate("move(0.3, 0.8)")
+        same = "{const [x, y] = place(); return Math.abs(x - 0.3) < 1e-4 && Math.abs(y - 0.8) < 1e-4}"
+        right.wait_for_function(f"() => {same}")
+        right.locator(".labels label", has_text="3").click()
+        left.wait_for_function("explorer.label === 3")
+        left.locator(".tests button").nth(4).click()
+        right.wait_for_selector(".tests button:nth-child(5)[aria-pressed=true]")
+        codes = []
+        for frame in (left, right):
+            frame.wait_for_function("!explorer.part.dataset.drawing")
+            codes.append(frame.evaluate("[explorer.label, ...explorer.code]"))
+        assert codes[0] == codes[1] and codes[0][0] == 2  # two images of each label: the fifth is a two
+        page.get_by_label("Left").select_option("mnist_ae_1")
+        assert page.url.endswith("#mnist_ae_1,mnist_cvae_3") and errors == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["runtime", "WebAssembly"])
 def test_without_what_it_needs_the_drawn_map_stands_in_and_says_so(
     chromium: Browser, live: Path, drawn: Path, runs: list[RunPage], missing: str

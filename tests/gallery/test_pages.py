@@ -183,7 +183,8 @@ def test_the_folder_needs_nothing_from_outside_and_misses_nothing(
         if name.endswith((".html", ".css", ".js")) and not name.startswith(("assets/ort", "networks/")):
             assert not re.search(rb"(https?:)?//[a-z]|@import|url\((?!#)|fetch\((?!address\))|import\(", content), name
     used = set()
-    for page in (index, *run_pages.values()):
+    compare = Html((folder / "compare.html").read_text(encoding="utf-8"))
+    for page in (index, compare, *run_pages.values()):
         ids = [attributes["id"] for _, attributes, _ in page.elements if "id" in attributes]
         assert len(ids) == len(set(ids))
         for _, attributes, _ in page.elements:

@@ -135,7 +135,8 @@ def groups(run: RunPage) -> dict[str, str]:
     adversarial = {"discriminator_loss", "real_probability", "fake_probability", "discriminator_won"} & set(run.history)
     if not adversarial:
         return dict.fromkeys(run.history, "autoencoder")
-    known = {"rate": "encoder", "feature_loss": "decoder", "generator_loss": "generator"}
+    generator = "generator" if "generator_loss" in run.history else "decoder"
+    known = {"rate": "encoder", "feature_loss": "decoder", "generator_loss": generator, "fake_class_loss": generator}
     return {term: known.get(term, "discriminator") for term in run.history}
 
 

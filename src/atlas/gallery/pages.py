@@ -1,13 +1,14 @@
 """Pages of the gallery: every run's metrics, figures and animations as HTML that needs no server and no network.
 
-`index.html` compares the runs, `learn.html` is a lesson in six scenes, `<run>.html` shows one run; `media/` and
-`assets/` hold what they show and share. Addresses are relative, so the folder may be moved, mailed or unpacked
-anywhere.
+`index.html` compares the runs, `compare.html` holds two side by side, `learn.html` is a lesson in six scenes,
+`<run>.html` shows one run; `media/` and `assets/` hold what they show and share. Addresses are relative, so the folder
+may be moved, mailed or unpacked anywhere.
 """
 
 import math
 import re
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def build(
         "distinct_titles": distinct_titles,
         "model_name": model_name,
         "prose": prose,
+        "anchor": anchor,
     }
     environment.globals |= {
         "metrics": metrics,
@@ -125,6 +127,7 @@ def build(
             dataset_of={run.key: run.dataset for run in runs},
             live=runtime is not None,
             learn=bool(scenes),
+            side_by_side=bool(explorers),
         )
         index.dump(str(tmp / "index.html"), encoding="utf-8")
         if scenes:
@@ -134,6 +137,12 @@ def build(
                 small=thumbnails.get(planes[0].dataset),
             )
             learn.dump(str(tmp / "learn.html"), encoding="utf-8")
+        if explorers:
+            explored = [
+                (dataset, [run for run in runs if run.dataset == dataset and run.explorer]) for dataset in datasets
+            ]
+            compare = environment.get_template("compare.html.jinja").stream(groups=explored)
+            compare.dump(str(tmp / "compare.html"), encoding="utf-8")
         template = environment.get_template("run.html.jinja")
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
             page = template.stream(
@@ -201,6 +210,11 @@ def _cell(run: RunPage, metric: Metric, runs: list[RunPage]) -> Cell | None:
 def format_number(value: float) -> str:
     """Return a number in four digits, and whole from ten thousand on."""
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def anchor(claim: Mapping[str, Any]) -> str:
+    """Return the id of a claim's row: the same whatever other claims there are."""
+    return f"claim-{zlib.crc32(' '.join([claim['claim'], *claim['runs']]).encode()):08x}"
 
 
 def prose(text: str, titles: Mapping[str, str]) -> str:

@@ -33,7 +33,11 @@
       }
     }
   }
-  slider.addEventListener("input", () => go(Number(slider.value)));
+  globalThis.goToTime = (share) => go(Math.round(share * (epochs.length - 1)));
+  slider.addEventListener("input", () => {
+    go(Number(slider.value));
+    if (typeof tellBeside === "function") tellBeside({ time: slider.value / (epochs.length - 1) });
+  });
   for (const film of films) {
     film.addEventListener("timeupdate", () => {
       if (!film.paused) tell(Math.min(epochs.length - 1, Math.floor(film.currentTime * rate(film))));

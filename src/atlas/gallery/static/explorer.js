@@ -149,6 +149,7 @@ function hold(held = true) {
 }
 function move(x, y) {
   forget();
+  tellBeside({ point: [x, y] });
   explorer.spot = [x, y];
   explorer.code = codeAt(x, y);
   draw();
@@ -187,6 +188,7 @@ for (const [i, input] of sliders) {
 }
 find(".labels")?.addEventListener("change", ({ target }) => {
   explorer.label = Number(target.value);
+  tellBeside({ label: explorer.label });
   caption();
   draw();
   drawMap();
@@ -246,7 +248,7 @@ async function look(image, label, words) {
   caption();
   hold();
   // The answer stands above: it must be seen.
-  find(".pair").scrollIntoView({ block: "nearest" });
+  if (!beside.on) find(".pair").scrollIntoView({ block: "nearest" });
   await during(async () => set(await encode(image, [label])));
 }
 function offer(images) {
@@ -262,6 +264,7 @@ function offer(images) {
     paint(canvas, image);
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
+      tellBeside({ image: number });
       return look(image, label, `The test image${named}`);
     });
     return button;

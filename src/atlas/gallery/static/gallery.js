@@ -184,6 +184,16 @@ for (const link of all(".zoom")) {
 }
 zoom.addEventListener("click", (event) => { if (event.target === zoom) zoom.close(); });
 
+// A link to a claim opens its row.
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target?.tagName !== "DETAILS") return;
+  target.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", openTarget);
+openTarget();
+
 // Table of contents: closed on a narrow screen; it marks the section in view.
 const menu = document.querySelector(".menu details");
 if (menu) {
@@ -191,7 +201,7 @@ if (menu) {
   const fold = () => { menu.open = !narrow.matches; };
   narrow.addEventListener("change", fold);
   fold();
-  const links = new Map(all("nav a", menu).map((link) => [link.hash.slice(1), link]));
+  const links = new Map(all("nav a[href^='#']", menu).map((link) => [link.hash.slice(1), link]));
   const here = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");

@@ -1,4 +1,5 @@
-// Views beside the latent explorer: the nearest test images, the discriminator's opinion, a drawing pad. Used by explorer.js.
+// Views beside the latent explorer: the nearest test images, the discriminator's opinion, another run, a drawing pad.
+// Used by explorer.js.
 "use strict";
 
 // The ten test images, or all of fewer, whose codes are nearest, in the dimensions that the gallery holds.
@@ -79,6 +80,26 @@ function recall() {
   if (explorer.plane) explorer.offset.set(code.map((value, i) => value - explorer.code[i]));
   explorer.code.set(code);
   hold();
+}
+
+// Beside another run, in a frame of compare.html: what is done here is told, what is done there is done here.
+const beside = { on: location.search === "?beside" && parent !== window, deaf: false };
+function tellBeside(what) {
+  if (beside.on && !beside.deaf) parent.postMessage({ atlas: what }, "*");
+}
+if (beside.on) {
+  document.documentElement.classList.add("beside");
+  new ResizeObserver(() => parent.postMessage({ atlas: { height: Math.ceil(document.body.scrollHeight) } }, "*")).observe(document.body);
+  addEventListener("message", ({ data, source }) => {
+    if (source !== parent || !data?.atlas) return;
+    const { point, label, image, time } = data.atlas;
+    beside.deaf = true;
+    if (point) move(...point);
+    if (label !== undefined) document.querySelector(`#explorer .labels input[value="${label}"]`)?.click();
+    if (image !== undefined) document.querySelectorAll("#explorer .tests button")[image]?.click();
+    if (time !== undefined) globalThis.goToTime?.(time);
+    beside.deaf = false;
+  });
 }
 
 // A drawing pad: what is drawn is read as an image file is.
