@@ -18,6 +18,7 @@ ROWS = {
     "mnist_cvae_gan_8": "CVAE/GAN",
     "cifar10_vae": "VAE",
     "cifar10_cgan": "cGAN",
+    "cifar10_cvae_gan": "CVAE/GAN",
 }
 """The runs of the README's table, and their models' names."""
 COLUMNS = ("nelbo", "nll", "frechet", "coverage", "label_accuracy", "swap_accuracy", "sharpness")
@@ -25,7 +26,7 @@ PICTURES = Path("results/pictures")
 COPIES = {
     "transfer_cvae.png": ("sample", "mnist_cvae_8", "transfer.png"),
     "transfer_cvae_gan.png": ("sample", "mnist_cvae_gan_8", "transfer.png"),
-    "transfer_cgan.png": ("sample", "mnist_cgan", "transfer.png"),
+    "transfer_cifar10.png": ("sample", "cifar10_cvae_gan", "transfer.png"),
     "training.gif": ("animate", "mnist_cvae_2", "label_3.gif"),
 }
 """Each picture that is copied, with the stage, run and file that it is copied from."""
