@@ -39,13 +39,15 @@ ORIGINAL = {
         {"log_variance_bound": "free"},
         {"label_path": "classifier", "class_weight": 0.4},
         {"pixel_weight": 3.0},
+        {"batch_norm": True},
         ORIGINAL,
     ],
-    ids=["cross-entropy", "squared error", "free", "classifier", "pixels", "original"],
+    ids=["cross-entropy", "squared error", "free", "classifier", "pixels", "batch norm", "original"],
 )
 def test_every_groups_gradient_is_that_of_the_formulas(make: Build, noise: Noise, changes: dict[str, Any]) -> None:
     """The formulas of the class's docstring, written out with nothing shared; the unit is a number."""
-    model = make("cvae_gan", latent_dim=3, gamma=0.7, **{"log_variance_bound": 2.0, "label_path": "maps", "pixel_weight": 0.0, **changes})
+    base = {"log_variance_bound": 2.0, "label_path": "maps"}
+    model = make("cvae_gan", latent_dim=3, gamma=0.7, **{**base, **changes})
     if changes is ORIGINAL:  # log-variances of about -5 to 5: in the KL divergence all are clipped, where sampled two
         with torch.no_grad():
             model.get_parameter("encoder.dense.4.bias")[3:] = torch.tensor([-5.0, 3.0, 5.0])
