@@ -389,6 +389,8 @@ def test_a_dropped_image_is_read_by_its_best_reconstruction_and_one_without_ink_
 @pytest.mark.slow
 def test_side_by_side_two_runs_share_place_label_and_test_image(chromium: Browser, live: Path) -> None:
     with opened(chromium, live / "compare.html") as (page, errors):
+        for frame in page.frames[1:]:  # a frame that is still loading would say that it was broken off
+            frame.wait_for_selector("#explorer[data-state=live]", timeout=60_000)
         page.get_by_label("Right").select_option("mnist_cvae_3")
         assert page.url.endswith("#mnist_cvae_3,mnist_cvae_3")
         page.wait_for_function("frames.length === 2")
