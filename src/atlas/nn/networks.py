@@ -24,7 +24,7 @@ from atlas.nn.mlp import DenseDecoder, DenseEncoder
 
 Network = Literal["conv", "original", "mlp", "dct"]
 AdversarialNetwork = Literal["conv", "original", "dct"]
-"""Of models with a discriminator; with `dct` only the encoder differs from `conv`."""
+"""Of models with a discriminator. `dct` is of encoders and VAE decoders; generators and discriminators are `conv`'s."""
 
 ENCODERS: dict[Network, Any] = {
     "conv": Encoder,
