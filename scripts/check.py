@@ -156,7 +156,7 @@ def look(settings: "Settings", name: str) -> None:
     from atlas.core.datasets import SPLITS, Dataset
     from atlas.core.schema import FolderSettings, shown_labels
     from atlas.data import folder as folders
-    from atlas.plotting.sheets import samples
+    from atlas.plotting.sheets import image_rows
 
     entry = settings.datasets[name]
     if isinstance(entry, FolderSettings):
@@ -198,14 +198,17 @@ def look(settings: "Settings", name: str) -> None:
         if run.dataset == name:
             data = Data(int(counts["train"].sum()), shape, len(classes))
             print(f"  {run.key}: {build_model(run, data)}")
-    shown = shown_labels(f"shown_labels.{name}", settings.shown_labels.get(name), classes) or [0]
-    each = 10 if classes else 50
-    blocks = [images[labels == label][:each] for label in shown]
+    if classes:
+        shown = shown_labels(f"shown_labels.{name}", settings.shown_labels.get(name), classes)
+        names, blocks = [classes[label] for label in shown], [images[labels == label][:10] for label in shown]
+    else:
+        blocks = [images[start : start + 10] for start in range(0, 50, 10)]
+        names = [""] * len(blocks)
     empty = np.full((1, *shape), 255, np.uint8)
-    padded = np.stack([np.concatenate([block, empty.repeat(each - len(block), 0)]) for block in blocks])
+    padded = np.stack([np.concatenate([block, empty.repeat(10 - len(block), 0)]) for block in blocks])
     path = Path("outputs/check") / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples(path, padded, [classes[label] for label in shown] if classes else [""], f"{name}: as the networks see it")
+    image_rows(path, padded, names, f"{name}: as the networks see it")
     print(f"  {path}: look at it")
 
 

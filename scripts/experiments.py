@@ -1,21 +1,25 @@
-"""Other seeds and other values of a setting, gathered from DVC's experiments into results/.
+"""Other seeds, other values of a setting and longer trainings, gathered into results/.
 
     python scripts/experiments.py seeds            # results/seeds.json, which `compare` reads
     python scripts/experiments.py sweep RUN KEY    # results/sweep.json and results/sweep.md
+    python scripts/experiments.py longer CHECKOUT MACHINE RUN=MINUTES ...    # results/longer.json and pictures
 
-An experiment counts for a run if code, data and settings behind the run's metrics are the workspace's but for the one
-setting, and if it ended at `compare`. DVC lists the experiments of one commit only, so what was gathered before stays
-while the run has the settings and the metrics that it had then.
+The first two read DVC's experiments, the last the outputs of a checkout at another scale. An experiment counts for a
+run if code, data and settings behind the run's metrics are the workspace's but for the one setting, and if it ended at
+`compare`. DVC lists the experiments of one commit only, so what was gathered before stays while the run has the
+settings and the metrics that it had then.
 """
 
 import argparse
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
-from atlas.core.files import AtlasError, atomic_write, read_json, run_stage, write_json
+from atlas.core.files import AtlasError, atomic_write, read_json, require, run_stage, write_json
 
 SEEDS, SWEEP, TABLE = Path("results/seeds.json"), Path("results/sweep.json"), Path("results/sweep.md")
+LONGER, PICTURES = Path("results/longer.json"), Path("results/pictures")
 MISSING = (None, "None")
 CODE = ("src/train", "src/evaluate", "src/atlas/core", "src/atlas/nn", "src/atlas/training", "src/atlas/metrics")
 Row = dict[str, Any]
@@ -29,7 +33,14 @@ def main() -> None:
     sweep = commands.add_parser("sweep", help="metrics of a run with other values of one setting")
     sweep.add_argument("run", help="a name under `runs` in params.yaml")
     sweep.add_argument("key", help="a setting of the run, its model or its budget, such as gamma")
+    longer = commands.add_parser("longer", help="metrics and pictures of runs that were trained at another scale")
+    longer.add_argument("checkout", type=Path, help="where they were trained, sampled and evaluated")
+    longer.add_argument("machine", help='in words, such as "two CPU cores"')
+    longer.add_argument("runs", nargs="+", metavar="RUN=MINUTES", help="a run and how long it was trained")
     options = parser.parse_args()
+    if options.command == "longer":
+        write_longer(options.checkout, options.machine, options.runs)
+        return
 
     from dvc.api import exp_show
 
@@ -119,6 +130,30 @@ def write_seeds(runs: list[Gathered]) -> None:
     write_json(SEEDS, table)
     counts = ", ".join(f"{key} {len(about['seeds'])}" for key, about in table.items())
     print(f"{SEEDS}: other seeds of each run: {counts or 'none'}")
+
+
+def write_longer(checkout: Path, machine: str, trained: list[str]) -> None:
+    """Add runs to results/longer.json, {scale: {run: {"machine", "minutes", "picture", "metrics"}}}, and a picture each.
+
+    Raises:
+        AtlasError: naming what is missing there, or no number of minutes.
+    """
+    from atlas.core import settings as settings_file
+
+    settings = settings_file.load(checkout / "params.yaml")
+    table = read_json(LONGER, "nothing: it comes with the repository") if LONGER.exists() else {}
+    for word in trained:
+        key, _, minutes = word.partition("=")
+        if not minutes.isdigit():
+            raise AtlasError(f"found '{word}'; allowed: a run and whole minutes, as {settings.run(key).key}=60")
+        metrics = read_json(checkout / "outputs/metrics" / f"{key}.json", f"evaluate@{key}")
+        samples = require(checkout / "outputs/samples" / key, f"sample@{key}")
+        picture = "transfer" if "swap_accuracy" in metrics else "samples"
+        shutil.copyfile(samples / f"{picture}.png", PICTURES / f"{settings.scale}_{key}.png")
+        about = {"machine": machine, "minutes": int(minutes), "picture": picture, "metrics": metrics}
+        table.setdefault(settings.scale, {})[key] = about
+    write_json(LONGER, table)
+    print(f"{LONGER}: {', '.join(f'{scale} {len(runs)}' for scale, runs in table.items())}")
 
 
 def write_sweep(gathered: Gathered) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.claims.claims import CLAIMS
-from atlas.claims.tables import claims_table, markdown_table, results_page, runs_table, write_runs_csv
+from atlas.claims.tables import claims_table, longer_tables, markdown_table, results_page, runs_table, write_runs_csv
 from atlas.claims.verdicts import Results, decide_claims
 from atlas.core import settings as settings_file
 
@@ -45,9 +45,26 @@ def test_the_table_of_claims_has_a_line_for_each_row() -> None:
 def test_the_page_holds_every_table_and_its_links_are_there() -> None:
     root = Path(__file__).parents[2]
     results = Results(TABLE, {}, {"mnist": 0.995})
-    page = results_page(results, settings_file.load(root / "params.yaml"), decide_claims(results), "| gamma |\n")
+    settings = settings_file.load(root / "params.yaml")
+    page = results_page(results, settings, decide_claims(results), sweep="| gamma |\n")
+    assert "No run has been trained at another scale." in page
     assert runs_table(TABLE) in page and "mnist 99.5%" in page
     assert "90 official test images and as many samples; fewer in coverage (40)." in page
     assert "| claim | runs |" in page and "No run has been repeated" in page and page.endswith("\n\n| gamma |\n")
     for link in page.split("](")[1:]:
         assert (root / "docs" / link.split(")")[0]).resolve().exists(), link
+
+
+def test_longer_trainings_stand_below_the_same_run_with_a_picture() -> None:
+    settings = settings_file.load(Path(__file__).parents[2] / "params.yaml")
+    row = {"machine": "two cores", "minutes": 54, "picture": "samples", "metrics": {"frechet": 1.5, "mig": 0.2}}
+    text = longer_tables(TABLE, settings, {"night": {"mnist_gan": row}, settings.scale: {"mnist_gan": row}, "gpu": {}})
+    head, _, header, _, own, longer, _, picture = text.splitlines()
+    assert head.startswith("Scale `night` on two cores;") and header.startswith(
+        "| run | scale | Frechet ↓ | coverage ↑"
+    )
+    assert (
+        own.startswith("| mnist_gan | cpu | 2.50 | 0.500 |")
+        and longer == "| mnist_gan | night, 54 minutes | 1.50 |  |  |"
+    )
+    assert picture == "![Samples of mnist_gan at scale night](../results/pictures/night_mnist_gan.png)"

@@ -297,7 +297,7 @@ def test_dvc_and_the_settings_read_the_same_numbers(tmp_path: Path) -> None:
     """YAML 1.1 readers take 4e-3 for a word: the key in the cache and the number in the training would differ."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("learning_rate: 0.004", "learning_rate: 4e-3")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    assert load(tmp_path / "params.yaml").run("mnist_vae_2").settings["learning_rate"] == 0.004
+    assert load(tmp_path / "params.yaml").run("mnist_cvae_2").settings["learning_rate"] == 0.004
 
 
 def test_an_unknown_run_names_the_nearest() -> None:

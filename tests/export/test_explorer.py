@@ -98,11 +98,18 @@ def test_metadata_hold_the_range_of_codes_and_test_images(make: Build, noise: No
     ]
     second = np.frombuffer(base64.b64decode(about["images"][1]["pixels"]), np.uint8).reshape(1, 16, 16)
     assert (second == test.images[10].numpy()).all()
+    # Of each of these images the posterior's standard deviation, the most informative dimensions first.
+    index = [int(i) for label in range(10) for i in torch.nonzero(test.labels == label)[:IMAGES_PER_LABEL, 0]]
+    _, log_variance = model.posterior(test.images[index].float() / 255, test.labels[index])
+    expected = (0.5 * log_variance).exp()[:, about["order"]].tolist()
+    for image, spread in zip(about["images"], expected, strict=True):
+        assert image["spread"] == pytest.approx(spread, rel=0.25), "of 200 draws"
     # The autoencoder has no prior to be centered on.
     model = make("ae", latent_dim=2).eval()
     alone, codes = explorer_metadata(model, ["a"], test), model.encode(test.images.float() / 255, test.labels).detach()
     assert alone["center"] == pytest.approx(codes.mean(0).tolist(), abs=1e-4)
     assert alone["spread"] == pytest.approx(codes.std(0).tolist(), abs=1e-4)
+    assert "spread" not in alone["images"][0]
 
 
 @pytest.mark.parametrize(("name", "size"), [("cvae", 1), ("cvae", 4), ("gan", 3), ("ae", 2)])

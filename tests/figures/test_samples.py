@@ -49,7 +49,7 @@ def test_every_model_gets_the_figures_that_it_can_give(
         path.write_bytes(b"")
         drawn[path.name] = arguments
 
-    for name in ("samples", "reconstructions", "latent_map", "latent_maps", "image_rows", "style_transfer"):
+    for name in ("reconstructions", "latent_map", "latent_maps", "image_rows", "style_transfer"):
         monkeypatch.setattr(sheets, name, record)
     monkeypatch.setattr(sheets, "label_arithmetic", record)
     monkeypatch.setattr(charts, "latent_scatter", record)

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from atlas.gallery import pages
 from atlas.gallery.outputs import collect, collect_claims, collect_judges
 from atlas.metrics.registry import Metric
+from atlas.plotting import sheets
 
 REGISTRY = [
     Metric("rate", "rate", "nats", "", "the part of the bound that the code costs", 2),
@@ -116,6 +117,16 @@ def write_media(folder: Path, media: dict[str, Any], blocks: bool = False) -> No
         captions[0]["title"] += ", every label"
         captions[0]["blocks"] = [[0, 0, 16, 16], [32, 0, 16, 16], [0, 32, 16, 24]]
     (folder / "captions.json").write_text(json.dumps(captions))
+
+
+def write_sheets(root: Path, originals: np.ndarray, made: np.ndarray) -> None:
+    """Add reconstructions [N, C, H, W], as the stage draws them, to the figures of each run."""
+    for key in RUNS:
+        folder = root / "outputs" / "samples" / key
+        sheets.reconstructions(folder / "reconstructions.png", originals, made, "a title", [])
+        captions = json.loads((folder / "captions.json").read_text())
+        captions.append({"file": "reconstructions.png", "title": "Reconstructions", "alt": f"{key}: images"})
+        (folder / "captions.json").write_text(json.dumps(captions))
 
 
 def write_video(path: Path, images: np.ndarray) -> None:

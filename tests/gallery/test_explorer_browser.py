@@ -257,7 +257,17 @@ def test_a_finger_drags_after_a_pick_and_the_answer_is_seen(chromium: Browser, l
         assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 844
         page.locator(".labels label", has_text="7").tap()
         caption = page.locator("#original figcaption").inner_text()
-        assert caption == "The test image, label 4; beside it, its code decoded with label 7"
+        assert caption == (
+            "The test image, label 4; beside it, its code decoded with label 7. The ellipse on the map is q(z|x), a "
+            "standard deviation each way"
+        )
+        # As wide as the posterior on a map of 2.5 standard deviations of the prior each way, between cells' middles.
+        wide, high, across, side = page.evaluate("""() => {
+          const ellipse = document.getElementById("posterior"), { spread } = explorer.networks.images[9];
+          const [a, b] = explorer.axes.map((axis) => spread[explorer.order.indexOf(axis)]);
+          return [ellipse.offsetWidth / a, ellipse.offsetHeight / b, map.clientWidth, explorer.side];
+        }""")
+        assert wide == pytest.approx(high, rel=0.1) == pytest.approx(2 * across * (side - 1) / side / 5, rel=0.1)
         code = code_of(page)
         drag = """() => {
           const box = map.getBoundingClientRect();
@@ -270,7 +280,7 @@ def test_a_finger_drags_after_a_pick_and_the_answer_is_seen(chromium: Browser, l
         page.evaluate(drag)
         first = page.evaluate("explorer.axes[0]")
         assert (code_of(page) != code).any() and code_of(page)[first] > 1
-        assert not page.locator("#original").is_visible()
+        assert not page.locator("#original").is_visible() and not page.locator("#posterior").is_visible()
         assert errors == []
 
 

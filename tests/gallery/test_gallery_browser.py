@@ -1,10 +1,14 @@
 """The gallery opened from disk in a real browser: nothing is missing, animations play, sorting and filters work."""
 
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 from tests.gallery.browser import opened
+from tests.gallery.example import DIGITS, build, write_sheets
 
 COMPLETE = """() => {
   for (const part of document.querySelectorAll("[hidden]")) part.hidden = false;
@@ -165,4 +169,37 @@ def test_a_figure_is_enlarged_and_put_back(chromium: Browser, folder: Path) -> N
         assert page.locator("dialog img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
         page.keyboard.press("Escape")
         assert not page.locator("dialog").is_visible()
+        assert errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_words_of_a_sheet_are_seen_in_its_place_and_enlarged(
+    chromium: Browser, copy: Path, tmp_path: Path, scheme: str
+) -> None:
+    originals, made = DIGITS[:3, None], DIGITS[3:6, None]
+    write_sheets(copy, originals, made)
+    build(copy, tmp_path / "gallery")
+    with opened(chromium, tmp_path / "gallery" / "digits_cvae_2.html", color_scheme=scheme) as (page, errors):
+        words = page.locator("main .plate text")
+        light = words.first.evaluate("e => getComputedStyle(e).fill") > "rgb(2"
+        assert words.first.inner_text() == "original" and light == (scheme == "dark")
+        page.locator("main .zoom:has(.plate)").click()
+        image = page.locator("dialog .plate img")
+        box, text = image.bounding_box(), page.locator("dialog text").first.bounding_box()
+        assert box and text and box["width"] == pytest.approx(3 * 72 - 8, abs=2)
+        assert text["x"] + text["width"] == pytest.approx(box["x"] - 8, abs=2)
+        assert text["y"] + text["height"] / 2 == pytest.approx(box["y"] + 32, abs=5)
+        assert errors == []
+    with opened(chromium, tmp_path / "gallery" / "index.html", color_scheme=scheme) as (page, errors):
+        page.locator("#side-by-side label", has_text="Reconstructions").click()
+        rows = page.locator("#side-by-side .strip")
+        assert rows.count() == 5
+        for row, images in zip(rows.all(), (originals, made, originals, made, made), strict=True):
+            row.scroll_into_view_if_needed()
+            row.locator("img").evaluate("image => image.decode()")
+            shown = Image.open(BytesIO(row.screenshot())).convert("L").resize((26, 8), Image.Resampling.BOX)
+            for column, one in enumerate(images):
+                cell = np.asarray(shown, float)[:, 9 * column : 9 * column + 8]
+                assert np.corrcoef(cell.ravel(), one[0].ravel())[0, 1] > 0.9
         assert errors == []

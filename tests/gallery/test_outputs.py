@@ -70,7 +70,7 @@ def test_partial_shows_what_is_there(copy: Path) -> None:
     (copy / "outputs" / "metrics" / "mnist_cvae_2.json").unlink()
     runs = collect(copy, RUNS, partial=True)
     assert [run.key for run in runs] == ["mnist_cvae_2", "digits_cvae_2"]
-    assert len(runs[0].figures) == 3 and not runs[0].animations and not runs[0].metrics
+    assert len(runs[0].figures) == 4 and not runs[0].animations and not runs[0].metrics
     pages.build(copy / "gallery", runs, {}, [], REGISTRY, "smoke", 0)
     assert "Not evaluated yet." in (copy / "gallery" / "mnist_cvae_2.html").read_text()
     # Without an explorer, the maps of one label each are shown.

@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tests.gallery.example import CLAIM, DIGITS, METRICS, REGISTRY, RUNS, RUNTIME, Html, build, files, write_video
+from tests.gallery.example import (
+    CLAIM,
+    DIGITS,
+    METRICS,
+    REGISTRY,
+    RUNS,
+    RUNTIME,
+    Html,
+    build,
+    files,
+    write_sheets,
+    write_video,
+)
 
 import gallery as stage
 from atlas.core import settings
@@ -37,11 +49,11 @@ def run_pages(folder: Path) -> dict[str, Html]:
 def test_every_figure_and_animation_is_copied_pixel_for_pixel_and_nothing_else(
     root: Path, folder: Path, run_pages: dict[str, Html]
 ) -> None:
-    """Except the losses, which the page draws itself, and what the explorer or another animation shows as well."""
-    figures = list((root / "outputs").glob("samples/*/s*.png"))
+    """Except the losses, which the page draws itself, and what another animation shows as well."""
+    figures = list((root / "outputs").glob("samples/*/[sm]*.png"))
     videos = list((root / "outputs").glob("animations/*/*.mp4"))
     videos = [path for path in videos if not (path.parent.name == "mnist_cvae_2" and path.stem.startswith("label_"))]
-    assert (len(figures), len(videos)) == (9, 1 + 1 + 3)
+    assert (len(figures), len(videos)) == (12, 1 + 1 + 3)
     for path in videos:
         assert (folder / "media" / path.parent.name / path.name).read_bytes() == path.read_bytes()
     for path in figures:
@@ -80,18 +92,53 @@ def test_media_keep_their_order_size_and_alternative_text(index: Html, run_pages
     page = run_pages["digits_cvae_2"]
     images = [attributes for attributes, _ in page.all("img") if "explorer" not in str(attributes["src"])]
     assert all(attributes["alt"] for attributes, _ in page.all("img"))
-    assert [(a["width"], a["height"]) for a in images] == [("64", "32"), ("40", "32"), ("40", "32")]
+    assert [(a["width"], a["height"]) for a in images] == [("64", "32"), *[("40", "32")] * 3]
     for attributes, _ in page.all("video"):
         assert attributes["aria-label"] and (attributes["width"], attributes["height"]) == ("64", "64")
         assert {"muted", "loop", "controls", "playsinline"} <= set(attributes)
         assert "autoplay" not in attributes and attributes["preload"] == "none"
         assert attributes["poster"] == str(attributes["src"]).replace(".mp4", ".webp")
     shown = [Path(str(a["src"])).name for tag, a, _ in page.elements if tag in ("img", "video")][1:]
-    assert shown == ["samples.webp", "set_9.webp", "set_10.webp", "all.mp4", "label_3.mp4", "label_30.mp4"]
+    assert shown == [
+        "samples.webp",
+        "map_9.webp",
+        "set_9.webp",
+        "set_10.webp",
+        "all.mp4",
+        "label_3.mp4",
+        "label_30.mp4",
+    ]
     labels = [text for a, text in page.all("input") if str(a.get("name")).startswith("label-")]
     assert labels == ["9", "10", "3", "30"]
     comparisons = [text for a, text in index.all("input") if a.get("name") == "comparison"]
     assert comparisons == ["Samples", "Training"]
+
+
+def test_the_words_of_a_sheet_are_the_pages_own(copy: Path, tmp_path: Path) -> None:
+    originals, made = DIGITS[:3, None], DIGITS[3:6, None]
+    write_sheets(copy, originals, made)
+    built = build(copy, tmp_path / "gallery")
+    page = built["digits_cvae_2.html"].decode()
+    assert 'text-anchor="end" fill="#222222">original</text>' in page and "t</text>" not in page, "no title twice"
+    with Image.open(tmp_path / "gallery/media/digits_cvae_2/reconstructions.webp") as image:
+        pixels = np.asarray(image)
+    # Eight pixels a side, each enlarged eight times, with gaps of eight pixels.
+    for row, images in enumerate((originals, made)):
+        for column, one in enumerate(images):
+            cell = pixels[row * 72 : row * 72 + 64, column * 72 : column * 72 + 64]
+            assert (cell[::8, ::8, 0] == one[0]).all() and (cell[..., 3] == 255).all()
+    assert (pixels[64:72, :, 3] == 0).all() and (pixels[:, 64:72, 3] == 0).all()
+
+
+def test_reconstructions_of_all_runs_are_one_picture(copy: Path, tmp_path: Path) -> None:
+    write_sheets(copy, DIGITS[:3, None], DIGITS[3:6, None])
+    index = Html(build(copy, tmp_path / "gallery")["index.html"].decode())
+    rows = [attributes for attributes, _ in index.all("img") if "reconstructions" in str(attributes["src"])]
+    # Of each data set the test images first, then a row a run.
+    keys = ["digits_cvae_2"] * 2 + ["mnist_ae_2"] * 2 + ["mnist_cvae_2"]
+    assert [row["src"] for row in rows] == [f"media/{key}/reconstructions.webp" for key in keys]
+    tops = [re.search(r"top: (\S+);", str(row["style"]))[1] for row in rows]  # type: ignore[index]
+    assert tops == ["0.000%", "-112.500%", "0.000%", "-112.500%", "-112.500%"], "72 of 64 pixels"
 
 
 def test_posters_show_the_end_of_their_animations_and_thumbnails_the_last_snapshot(folder: Path) -> None:

@@ -220,9 +220,9 @@ def test_edited_code_redoes_the_stages_that_use_it(whole: Repo, name: str, stage
             stages_of(runs_with(model="vae_gan"), "train") | {"compare", "gallery"},
         ),
         (
-            "mnist_vae_2: {dataset: mnist, model: vae, latent_dim: 2",
-            "mnist_vae_2: {dataset: mnist, model: vae, latent_dim: 3",
-            stages_of(["mnist_vae_2"], "train", "sample", "evaluate") | {"compare", "export", "gallery"},
+            "mnist_cvae_2: {dataset: mnist, model: vae, conditional: true, latent_dim: 2",
+            "mnist_cvae_2: {dataset: mnist, model: vae, conditional: true, latent_dim: 3",
+            stages_of(["mnist_cvae_2"], "train", "sample", "evaluate") | {"compare", "export", "gallery"},
         ),
     ],
     ids=lambda value: value.strip().split(":")[0] if isinstance(value, str) else "",

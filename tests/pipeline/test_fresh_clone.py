@@ -78,12 +78,12 @@ def test_make_repro_does_everything_once(clone: Path) -> None:
     # One run's setting redoes that run and what compares it, and no other.
     params = clone / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("model: vae, latent_dim: 2}", "model: vae, latent_dim: 3}", 1))
+    params.write_text(before.replace("conditional: true, latent_dim: 2}", "conditional: true, latent_dim: 3}", 1))
     assert params.read_text() != before
     again = would_run(clone)
-    assert "train@mnist_vae_2" in again
-    assert {stage.split("@")[1] for stage in again if "@" in stage} == {"mnist_vae_2"}
-    per_run = {f"{stage}@mnist_vae_2" for stage in ("train", "sample", "animate", "evaluate")}
+    assert "train@mnist_cvae_2" in again
+    assert {stage.split("@")[1] for stage in again if "@" in stage} == {"mnist_cvae_2"}
+    per_run = {f"{stage}@mnist_cvae_2" for stage in ("train", "sample", "animate", "evaluate")}
     assert again - per_run == FINAL
     # A metric's setting measures again, and trains nothing.
     params.write_text(before.replace("importance_samples: 5,", "importance_samples: 6,"))

@@ -40,6 +40,16 @@ def test_scatter_puts_codes_where_they_belong(tmp_path: Path, limits: float | No
         assert dogs[0] - cats[0] == pytest.approx(4 * 76, abs=15)
 
 
+def test_circles_show_the_prior(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).normal(0, 0.01, (100, 2))
+    for prior in (True, False):
+        charts.latent_scatter(tmp_path / "a.png", codes, np.full(100, -1), [], "run: codes", 4.0, prior=prior)
+        row = read(tmp_path / "a.png")[65:825, 95:855][380 - 20 : 380 + 20].min(axis=(0, 2)) < 150
+        # 95 pixels a unit: the circles cross the middle at 1, 2 and 3 to either side.
+        crossed = [bool(row[380 + 95 * side - 3 : 380 + 95 * side + 4].any()) for side in (-3, -2, -1, 1, 2, 3)]
+        assert crossed == [prior] * 6
+
+
 def test_labels_of_a_scatter_do_not_cover_each_other() -> None:
     texts = ["deer", "horse", "truck", "automobile"]
     places = charts._separate(np.array([[300.0, 300], [310, 300], [290, 302], [740, 900]]), texts, 30, 760)

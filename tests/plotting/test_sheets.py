@@ -1,5 +1,6 @@
 """Sheets of images: what stands in the written PNG, pixel by pixel."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from PIL import Image, ImageColor
 from tests.plotting.pixels import DIGITS, NAMES, find, noise, read
 
 from atlas.plotting import sheets
+from atlas.plotting.canvas import LETTERING
+
+SPAN = np.linspace(-1.5, 1.5, 9)
 
 
 @pytest.mark.parametrize("count", [1, 7, 13])
@@ -23,25 +27,14 @@ def test_each_reconstruction_stands_below_its_original(tmp_path: Path, count: in
     assert len({place[0][0] for place in places}) == (2 if count > 10 else 1)
 
 
-def test_samples_have_one_row_a_label(tmp_path: Path) -> None:
+def test_image_rows_have_one_row_a_name(tmp_path: Path) -> None:
     images = noise(4, 5, 3, 6, 6)
-    sheets.samples(tmp_path / "a.png", images, NAMES[:4], "run: samples")
+    sheets.image_rows(tmp_path / "a.png", images, NAMES[:4], "run: samples")
     page = read(tmp_path / "a.png")
     places = np.array([[find(page, image)[:2] for image in row] for row in images])
     assert (places[:, :, 0] == places[:, :1, 0]).all() and (np.diff(places[:, 0, 0]) > 0).all()
     assert (places[:, :, 1] == places[:1, :, 1]).all() and (np.diff(places[0, :, 1]) > 0).all()
     assert (page[places[0, 0, 0] :, : places[0, 0, 1]] < 128).any(), "names at the left"
-
-
-def test_unconditional_samples_are_nearly_square(tmp_path: Path) -> None:
-    images = noise(1, 11, 1, 6, 6)
-    sheets.samples(tmp_path / "a.png", images, [""], "run: samples")
-    page = read(tmp_path / "a.png")
-    places = [find(page, image)[:2] for image in images[0]]
-    assert len({top for top, _ in places}) == 3 and len({left for _, left in places}) == 4
-    assert places == sorted(places)
-    top, left = places[-1]
-    assert (page[top:, left + (places[1][1] - places[0][1]) :] == 255).all(), "what the last row lacks is paper"
 
 
 def test_map_rises_to_the_right_and_upwards(tmp_path: Path) -> None:
@@ -61,7 +54,7 @@ def test_map_rises_to_the_right_and_upwards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("channels", "shown"), [(1, 8), (3, 5)])
 def test_maps_of_all_labels_keep_the_corners(tmp_path: Path, channels: int, shown: int) -> None:
     images = noise(10, 9, 9, channels, 6, 6)
-    sheets.latent_maps(tmp_path / "a.png", images, DIGITS, "run: maps")
+    sheets.latent_maps(tmp_path / "a.png", images, SPAN, SPAN[::-1], DIGITS, "run: maps")
     page = read(tmp_path / "a.png")
     starts = [find(page, block[0, 0])[:2] for block in images]
     ends = [find(page, block[-1, -1])[:2] for block in images]
@@ -73,7 +66,7 @@ def test_maps_of_all_labels_keep_the_corners(tmp_path: Path, channels: int, show
 
 def test_photographs_on_the_maps_of_all_labels_are_enlarged(tmp_path: Path) -> None:
     images = noise(10, 5, 5, 3, 32, 32)
-    sheets.latent_maps(tmp_path / "a.png", images, DIGITS, "run: maps")
+    sheets.latent_maps(tmp_path / "a.png", images, SPAN, SPAN[::-1], DIGITS, "run: maps")
     assert find(read(tmp_path / "a.png"), images[0, 0, 0])[2] == 2
 
 
@@ -142,8 +135,8 @@ def test_image_rows_and_long_words_are_not_cut_off(tmp_path: Path) -> None:
 
 
 def test_gray_sheets_are_stored_gray(tmp_path: Path) -> None:
-    sheets.samples(tmp_path / "a.png", noise(1, 4, 1, 6, 6), [""], "run")
-    sheets.samples(tmp_path / "b.png", noise(1, 4, 3, 6, 6), [""], "run")
+    sheets.image_rows(tmp_path / "a.png", noise(1, 4, 1, 6, 6), [""], "run")
+    sheets.image_rows(tmp_path / "b.png", noise(1, 4, 3, 6, 6), [""], "run")
     with Image.open(tmp_path / "a.png") as gray, Image.open(tmp_path / "b.png") as color:
         assert (gray.mode, color.mode) == ("L", "RGB")
 
@@ -161,9 +154,8 @@ def test_the_style_of_one_image_is_shown_in_every_label(tmp_path: Path, channels
 
 SHEETS: dict[str, Callable[[Path], None]] = {
     "reconstructions": lambda path: sheets.reconstructions(path, noise(3, 1, 4, 4), noise(3, 1, 4, 4), "t"),
-    "samples": lambda path: sheets.samples(path, noise(10, 2, 3, 4, 4), NAMES, "t"),
     "latent_map": lambda path: sheets.latent_map(path, noise(2, 2, 1, 4, 4), np.arange(2), -np.arange(2), "t"),
-    "latent_maps": lambda path: sheets.latent_maps(path, noise(1, 3, 3, 1, 4, 4), [""], "t"),
+    "latent_maps": lambda path: sheets.latent_maps(path, noise(1, 3, 3, 1, 4, 4), SPAN, SPAN, [""], "t"),
     "style_transfer": lambda path: sheets.style_transfer(
         path, noise(2, 3, 4, 4), NAMES[:2], noise(2, 10, 3, 4, 4), NAMES, "t"
     ),
@@ -175,6 +167,36 @@ SHEETS: dict[str, Callable[[Path], None]] = {
         path, noise(10, 1, 4, 4), noise(2, 1, 4, 4), ["0", "1"], noise(2, 10, 1, 4, 4), DIGITS, "t"
     ),
 }
+
+
+def test_a_sheet_tells_what_is_written_on_it_and_where_its_cells_are(tmp_path: Path) -> None:
+    originals, transfers = noise(5, 1, 8, 8, seed=1), noise(5, 3, 1, 8, 8, seed=2)
+    sheets.style_transfer(tmp_path / "a.png", originals, ["7"] * 5, transfers, DIGITS[:3], "run: styles")
+    page = read(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        lettering = json.loads(image.info[LETTERING])
+    (left, top), (x, y, width, height) = lettering["corner"], lettering["image"]
+    assert page[top - 1, left + width // 2].min() == 255 and lettering["size"] == [x + width, y + height]
+    cell_width, cell_height, gap = lettering["cell"]
+    cells = np.zeros((height, width), bool)
+    for place, (start, down, columns, rows) in enumerate(lettering["blocks"]):
+        assert (columns, rows) == (5, (1, 3)[place])
+        for row in range(rows):
+            for column in range(columns):
+                at = down + row * (cell_height + gap), start + column * (cell_width + gap)
+                image = originals[column] if place == 0 else transfers[column, row]
+                assert find(page, image)[:2] == (at[0] + top, at[1] + left)
+                cells[at[0] : at[0] + cell_height, at[1] : at[1] + cell_width] = True
+    assert (page[top : top + height, left : left + width][~cells] >= 216).all(), "paper and gaps alone"
+    texts = [label[2] for label in lettering["labels"]]
+    assert texts == ["original", "0", "1", "2", *["7"] * 5]
+    for text_x, text_y, _, anchor, size, bold, color in lettering["labels"]:
+        assert 0 <= text_x <= x + width and 0 < text_y <= y + height and not bold and color == "#222222"
+        # The ink of a name at the left ends where its anchor says, and stands on its baseline.
+        if anchor[0] == "r":
+            ink = page[round(text_y + top - y - size) : round(text_y + top - y) + 1, : left - 2].min(axis=-1) < 128
+            assert abs(np.flatnonzero(ink.any(axis=0)).max() - (text_x + left - x)) < 4
+            assert ink.any(axis=1)[-3:].any() and not ink[:1].any()
 
 
 @pytest.mark.parametrize("name", SHEETS)

@@ -90,7 +90,7 @@ def test_the_committed_record_has_every_stage_and_run() -> None:
         ("cifar10_vae", {"latent_dim": 4000}, "latent_dim: found 4000; network 'dct' allows 1 to 3072"),
         ("mnist_gan", {"optimizer": "adamm"}, "runs.mnist_gan.optimizer: "),
         ("mnist_gan", {"patience": 2}, "runs.mnist_gan.patience: found 2; model 'gan' allows null alone"),
-        ("mnist_ae_2", {"epochs": 3, "restarts": [4]}, r"runs.mnist_ae_2.restarts: found \[4\]; allowed: rising"),
+        ("mnist_cvae_2", {"epochs": 3, "restarts": [4]}, r"runs.mnist_cvae_2.restarts: found \[4\]; allowed: rising"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(

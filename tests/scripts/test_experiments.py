@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.experiments import Gathered, Row, write_seeds, write_sweep
+from scripts.experiments import Gathered, Row, write_longer, write_seeds, write_sweep
 from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, run, stages_run
@@ -301,6 +301,26 @@ def test_a_command_that_does_not_end_is_no_endless_test(tmp_path: Path) -> None:
     # Nor is one that leaves a child behind which holds its output open, as a queue's worker may.
     child = int(run(tmp_path, "sh", "-c", "sleep 1000 & echo $!"))
     os.kill(child, signal.SIGKILL)
+
+
+def test_longer_trainings_are_taken_from_another_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "night"
+    for folder in (other / "outputs/metrics", other / f"outputs/samples/{GAN}", tmp_path / "results/pictures"):
+        folder.mkdir(parents=True)
+    text = (toy.ROOT / "params.yaml").read_text().replace("\nscale: cpu", "\nscale: night")
+    (other / "params.yaml").write_text(text)
+    (other / f"outputs/metrics/{GAN}.json").write_text('{"frechet": 2.5, "swap_accuracy": 0.99}')
+    (other / f"outputs/samples/{GAN}/transfer.png").write_bytes(b"a picture")
+    monkeypatch.chdir(tmp_path)
+    write_longer(other, "two cores", [f"{GAN}=54"])
+    about = {"machine": "two cores", "minutes": 54, "picture": "transfer"}
+    about |= {"metrics": {"frechet": 2.5, "swap_accuracy": 0.99}}
+    assert json.loads(Path("results/longer.json").read_text()) == {"night": {GAN: about}}
+    assert Path(f"results/pictures/night_{GAN}.png").read_bytes() == b"a picture"
+    for words, complaint in ((f"{GAN}=an hour", "whole minutes"), ("mnist_cvae_8=60", "evaluate@mnist_cvae_8")):
+        with pytest.raises(AtlasError, match=complaint):
+            write_longer(other, "two cores", [words])
+    assert list(json.loads(Path("results/longer.json").read_text())["night"]) == [GAN]
 
 
 @pytest.mark.parametrize(

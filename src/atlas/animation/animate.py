@@ -61,7 +61,12 @@ def animate(
     for name, (animation, gif) in animations.items():
         write_mp4(folder / f"{name}.mp4", animation, fps)
         write_gif(folder / f"{name}.gif", gif, fps)
-        caption: Caption = {"file": f"{name}.mp4", "gif": f"{name}.gif", "title": animation.title, "alt": animation.alt}
+        caption: Caption = {
+            "file": f"{name}.mp4",
+            "gif": f"{name}.gif",
+            "title": animation.caption,
+            "alt": animation.alt,
+        }
         if name == "all" and conditional:
             caption["blocks"] = all_labels.blocks
         captions.append(caption)
@@ -104,8 +109,8 @@ class ImageAnimation(Animation):
         which = ", every label" if len(names) >= count else f", {len(names)} of {count} labels"
         if label is not None or not names[0]:
             which = f", label {names[0]}" if names[0] else ""
-        subject = "map of the latent space" if frames.kind == "map" else "samples of fixed codes"
-        super().__init__(run + which, f"{subject} of {run}{which}", frames.steps, self._layout.size, losses)
+        codes = "map of the latent space" if frames.kind == "map" else "samples of the same codes, drawn from N(0, I)"
+        super().__init__(run + which, f"{codes}{which}", frames.steps, self._layout.size, losses)
 
     @property
     def blocks(self) -> list[list[int]]:

@@ -18,12 +18,19 @@ OPACITY = 0.6  # of a marker
 OVERSAMPLING = 4  # markers are drawn so many times as large, and made small again, for smooth edges
 FONT_SIZE = 14
 NAME_SIZE = 18
-SHAPES = {  # corners of the markers, in radii from the middle
-    "o": [(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False)],
-    "s": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
-    "^": [(0.0, -1.05), (1.0, 0.8), (-1.0, 0.8)],
-    "D": [(0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0)],
-}
+TRIANGLE = np.array([(0.0, -1.05), (1.0, 0.8), (-1.0, 0.8)])
+PLUS = np.array([(x * i, y * j) for i, j, turn in ((1, -1, 1), (1, 1, -1), (-1, 1, 1), (-1, -1, -1))
+                 for x, y in ((0.38, 1.05), (0.38, 0.38), (1.05, 0.38))[::turn]])  # fmt: skip
+ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+POINTS = np.linspace(-np.pi / 2, 1.5 * np.pi, 10, endpoint=False)
+SHAPES = {  # corners of the markers, in radii from the middle, downwards
+    "o": np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1),
+    "s": np.array([(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)]),
+    "D": np.array([(0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0)]),
+    "^": TRIANGLE, "v": -TRIANGLE, "<": TRIANGLE[:, ::-1], ">": -TRIANGLE[:, ::-1],
+    "P": PLUS, "X": PLUS @ np.array([(1, 1), (-1, 1)]) / np.sqrt(2),
+    "*": np.stack([np.cos(POINTS), np.sin(POINTS)], axis=1) * np.tile([1.2, 0.5], 5)[:, None],
+}  # fmt: skip
 NAME_GAP = 1.15  # times the size of a name: medians nearer to each other than that leave the naming to the legend
 
 
@@ -64,8 +71,8 @@ class LatentScatter(Animation):
         self._plot = self._draw_plot(legend)
         subject = f"codes of {frames.codes.shape[1]:,} held-out images"
         colors = ", a color and a marker for each class" if shown else ""
-        alt = f"{subject} of {run} in a plane of the latent space{colors}"
-        super().__init__(f"{run}, {subject}", alt, frames.steps, (SIDE + EDGE, EDGE + SIDE + legend), losses)
+        where = f"{subject} in a plane of the latent space{colors}"
+        super().__init__(f"{run}, {subject}", where, frames.steps, (SIDE + EDGE, EDGE + SIDE + legend), losses)
 
     def content(self, frame: int) -> Array:
         positions = self._positions(frame)

@@ -24,11 +24,14 @@ class Animation:
     in_color: bool
 
     def __init__(self, title: str, subject: str, steps: Array, size: tuple[int, int], losses: Curves | None) -> None:
-        """`subject`: for the alt; `steps`: one a frame; `size`: height and width of `content`; `losses`: beside it."""
+        """`title`: on every frame; `subject`: for caption and alt; `steps`: one a frame; `size`: height and width of
+        `content`; `losses`: beside it.
+        """
         self.title, self.steps = title, steps.tolist()
+        self.caption = subject[:1].upper() + subject[1:]
         beside = f", beside the losses: {', '.join(term.replace('_', ' ') for term in losses)}" if losses else ""
         course = f"in the course of training, step {self.steps[0]} to {self.steps[-1]}"
-        self.alt = f"Animation: {subject}, {course}{beside}"
+        self.alt = f"Animation of {title}: {subject}, {course}{beside}"
         self.losses: LossPanel | None = None
         self._losses_corner = 0, 0
         height, width = self._area = size

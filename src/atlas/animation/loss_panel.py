@@ -1,4 +1,4 @@
-"""Loss panel of an animation: the losses of a training, whose axes stand still while the curves grow with the steps."""
+"""Loss panel of an animation: the losses of a training, pale at first, drawn out as far as the steps have come."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def load_losses(path: Path) -> Curves:
 
 
 class LossPanel:
-    """The loss panel at any step; drawn twice when it is made, empty and full, and put together after that."""
+    """The loss panel at any step; drawn twice when it is made, pale and full, and put together after that."""
 
     @rc_context(PANEL_STYLE)
     def __init__(self, losses: Curves, last: int, height: int, width: int) -> None:
@@ -60,18 +60,18 @@ class LossPanel:
             handles=[*{line.get_label(): line for line in lines}.values()], loc="upper left", ncols=2,
             bbox_to_anchor=(12 / width, 1 + 4 / height), fontsize=FONT_SIZE, borderpad=0.2, columnspacing=1.2,
         )  # fmt: skip
-        note = f"{NATS}, by step"
+        note = f"{NATS}, by step; early steps last longer"
         figure.text(16 / width, 1 - 37 / height, note, fontsize=FONT_SIZE * 0.9, color=MUTED, va="center")
         for line in lines:
             line.set_clip_on(False)
         self._full = pixels_of(figure)
         for line in lines:
-            line.set_visible(False)
-        self._empty = pixels_of(figure)
+            line.set_alpha(0.2)
+        self._pale = pixels_of(figure)
 
     def at(self, step: int) -> Array:
         """Return the panel at a step, uint8 [H, W, 3]."""
-        panel = self._empty.copy()
+        panel = self._pale.copy()
         for left, right, top, bottom in self.boxes:
             # A little beyond, at the end, for the last point's whole marker.
             now = left + round((right - left) * min(step / self.last, 1))

@@ -13,13 +13,17 @@ from atlas.metrics.registry import METRICS, SUFFIXES
 
 Table = Mapping[str, Mapping[str, float]]
 """{run: {metric: value}}."""
+Longer = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""{scale: {run: {"machine", "minutes", "picture", "metrics"}}}."""
 TEMPLATE = Path(__file__).with_name("results.md")
 BOUNDS = ("nelbo", "nll", "bits_per_dim")
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
 
-def results_page(results: Results, settings: Settings, claims: Sequence[Row], sweep: str = "") -> str:
-    """Page of all results; sweep: the table of a sweep, in Markdown, where there is one."""
+def results_page(
+    results: Results, settings: Settings, claims: Sequence[Row], longer: Longer | None = None, sweep: str = ""
+) -> str:
+    """Page of all results; `longer`: runs at other scales; `sweep`: the table of a sweep, in Markdown, if any."""
     own_seeds = {run: settings.run(run).seed for run in results.metrics}
     rows = results.metrics.values()
     sizes = sorted({row["sharpness_n"] for row in rows if "sharpness_n" in row})
@@ -35,6 +39,7 @@ def results_page(results: Results, settings: Settings, claims: Sequence[Row], sw
         claims=claims_table(claims),
         min_seeds=MIN_SEEDS,
         seeds=seeds_table(results.metrics, own_seeds, results.seeds).rstrip(),
+        longer=longer_tables(results.metrics, settings, longer or {}).rstrip(),
     )
     return f"{page}\n## Sweep of one setting\n\n{sweep}" if sweep else page
 
@@ -97,6 +102,30 @@ def seeds_table(
         lines.append([run, ", ".join(map(str, sorted([own_seeds[run], *seeds[run]]))), *cells])
     header = ["run", "seeds", *(METRICS[name].title for name in names)]
     return markdown_table(header, lines, left=2) + "\nMean and standard deviation over the seeds.\n"
+
+
+def longer_tables(table: Table, settings: Settings, longer: Longer) -> str:
+    """Tables of the runs at other scales, each below the same run at this one, and a picture of each."""
+    parts = []
+    for scale, runs in longer.items():
+        if not runs or scale == settings.scale:
+            continue
+        names = metric_names([*(about["metrics"] for about in runs.values()), *(table[run] for run in runs)])
+        names = [name for name in names if METRICS[name].headline and not name.endswith("_floor")]
+        rows, pictures = [], []
+        for run, about in runs.items():
+            for where, row in (
+                (settings.scale, table[run]),
+                (f"{scale}, {about['minutes']} minutes", about["metrics"]),
+            ):
+                rows.append([run, where, *(marked_number(name, row) for name in names)])
+            what = {"transfer": "Style transfer", "samples": "Samples"}[about["picture"]]
+            pictures.append(f"![{what} of {run} at scale {scale}](../results/pictures/{scale}_{run}.png)\n")
+        machines = " and ".join(dict.fromkeys(about["machine"] for about in runs.values()))
+        header = ["run", "scale", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
+        head = f"Scale `{scale}` on {machines}; the minutes are those of the training alone.\n\n"
+        parts += [head + markdown_table(header, rows, left=2), *pictures]
+    return "\n".join(parts) or "No run has been trained at another scale.\n"
 
 
 def metric_names(rows: Iterable[Mapping[str, float]]) -> list[str]:

@@ -25,6 +25,8 @@ STATISTICS_IMAGES = 2000
 """Test images whose codes give the explorer's range and the order of its dimensions, and are its scatter."""
 SCATTER_DIMENSIONS = 12
 """Dimensions of these codes that go with the networks: the most informative."""
+POSTERIOR_DRAWS = 200
+"""Draws from each of these images' posteriors, whose spread the map shows."""
 THUMBNAIL_SIDE = 32
 """Pixels of these images' longer side, at most."""
 THUMBNAIL_COLUMNS = 50
@@ -49,6 +51,7 @@ def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Seq
     """Return what explorer.json holds: shape, classes, range of the codes, size of the map, test images as base64.
 
     `labels` are those that the explorer offers: the map has a block and there are test images for each; by default all.
+    Where codes have a prior, a test image's `spread` is that of its posterior in the first dimensions of `order`.
 
     Codes lie around `center` with standard deviation `spread`, [d] each: those of the prior, or of test images where
     there is no prior. `order` lists the dimensions, most informative first; `scatter` holds the codes of those images
@@ -70,9 +73,13 @@ def explorer_metadata(model: Model, classes: list[str], test: Split, labels: Seq
     labels = list(labels or range(max(1, len(classes))))
     most = IMAGE_BYTES // (math.prod(model.shape) * len(labels))
     each = max(1, min(most, max(IMAGES_PER_LABEL, IMAGES // len(labels))))
-    for label in labels:
-        for index in torch.nonzero(test.labels == label)[:each, 0]:
-            images.append({"label": label, "pixels": _base64(test.images[index].numpy())})
+    chosen = torch.cat([torch.nonzero(test.labels == label)[:each, 0] for label in labels])
+    for index in chosen.tolist():
+        images.append({"label": int(test.labels[index]), "pixels": _base64(test.images[index].numpy())})
+    if model.can("encode") and model.has_prior:
+        spreads = posterior_spread(model, test.images[chosen], test.labels[chosen])[:, order[:SCATTER_DIMENSIONS]]
+        for image, values in zip(images, spreads.tolist(), strict=True):
+            image["spread"] = [round(value, 3) for value in values]
     return {
         "shape": list(model.shape),
         "classes": classes,
@@ -102,6 +109,15 @@ def code_order(model: Model, codes: Tensor, test: Split) -> list[int]:
             labels = test.labels[: len(codes)].split(size)
             values = torch.cat([model.rates(to_unit(i), y) for i, y in zip(images, labels, strict=True)]).mean(0)
     return values.argsort(descending=True, stable=True).tolist()
+
+
+@torch.no_grad()
+def posterior_spread(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Standard deviation of q(z|x), [N, d], of images uint8 [N, C, H, W]: that of draws, right behind a flow too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        draws = [model.sample_posterior(to_unit(images), labels) for _ in range(POSTERIOR_DRAWS)]
+    return torch.stack(draws).std(0)
 
 
 def scatter_codes(codes: Tensor, labels: Tensor) -> dict:

@@ -52,15 +52,16 @@ def _draw_plane(
     The axes cover codes [N, 2] in the plane, or the prior where these are None.
     """
     side = figures.fitting(figures.settings.map_steps)
-    first, second = map_axes(side, figures.settings.map_quantile, codes)
-    grid = (center + map_codes(first, second, directions.shape[1]) @ directions.T).unflatten(0, (side, side))
+    axes = map_axes(side, figures.settings.map_quantile, codes)
+    grid = (center + map_codes(*axes, directions.shape[1]) @ directions.T).unflatten(0, (side, side))
     maps = np.stack([figures.decode(grid, label) for label in figures.labels])
     path, title = figures.add(file, title, alt)
+    first, second = (values.numpy() for values in axes)
     if figures.model.conditional:
-        sheets.latent_maps(path, maps, figures.shown_names, title, names)
+        sheets.latent_maps(path, maps, first, second, figures.shown_names, title, names)
     else:
-        sheets.latent_map(path, maps[0], first.numpy(), second.numpy(), title, names)
-    return maps, first.numpy(), second.numpy()
+        sheets.latent_map(path, maps[0], first, second, title, names)
+    return maps, first, second
 
 
 def traversals(figures: RunFigures) -> None:
@@ -174,15 +175,18 @@ def latent_scatter(figures: RunFigures) -> None:
     model, settings, places, axes = figures.model, figures.settings, figures.places, figures.axes
     # A code of one dimension lies on a line.
     codes = functional.pad(figures.codes[:, axes], (0, 2 - len(axes))).numpy()
-    count, limit = min(settings.scatter, len(codes)), settings.scatter_limit if model.has_prior else None
+    count = min(settings.scatter, len(codes))
     colors = ", colored and marked by class as the legend says" if figures.shown else ""
+    circles = "; the circles hold 39, 86 and 99 % of N(0, I)" if model.has_prior else ""
     path, title = figures.add(
         "codes.png",
         f"Codes of test images: {figures.axes_description}{figures.labels_note}",
-        f"scatter of {count} codes{colors}",
+        f"scatter of {count} codes{colors}{circles}",
     )
-    labels = places[:count].numpy()
-    charts.latent_scatter(path, codes[:count], labels, figures.shown_names, title, limit, figures.axis_names)
+    names, prior = figures.axis_names, model.has_prior
+    charts.latent_scatter(
+        path, codes[:count], places[:count].numpy(), figures.shown_names, title, None, names, prior
+    )  # fmt: skip
     if model.conditional:
         # The label whose style is transferred first.
         label = int(figures.test.labels[figures.style_sources[0]])
@@ -190,6 +194,7 @@ def latent_scatter(figures: RunFigures) -> None:
         path, title = figures.add(
             "codes_label.png",
             f"Codes of test images of label {figures.names[label]}: {figures.axes_description}",
-            f"scatter of the codes of the {own.sum()} test images of one label",
+            f"scatter of the codes of the {own.sum()} test images of one label{circles}",
         )
-        charts.latent_scatter(path, codes[own], np.full(own.sum(), -1), [], title, limit, figures.axis_names)
+        limit = settings.scatter_limit if prior else None
+        charts.latent_scatter(path, codes[own], np.full(own.sum(), -1), [], title, limit, names, prior)

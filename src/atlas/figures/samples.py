@@ -13,15 +13,18 @@ from atlas.plotting.frames import Frames
 
 def samples(figures: RunFigures) -> None:
     """Draw images of codes drawn from N(0, I), whether or not the model was trained to expect them."""
-    conditional = figures.model.conditional
-    per_label = figures.fitting(figures.settings.per_label)
-    # An unconditional model has one row of samples: as many as a conditional one draws of ten labels together.
-    codes = figures.prior_codes(per_label * (1 if conditional else figures.fitting(10)))
-    images = np.stack([figures.decode(codes, label) for label in figures.labels])
-    what = "one row a label, the same codes in every row" if conditional else "the label is not chosen"
-    note = figures.labels_note if conditional else ""
-    path, title = figures.add("samples.png", f"Samples: codes drawn from N(0, I){note}", f"generated images; {what}")
-    sheets.samples(path, images, figures.shown_names if conditional else [""], title)
+    per_label, name = figures.fitting(figures.settings.per_label), "samples.png"
+    if figures.model.conditional:
+        codes = figures.prior_codes(per_label)
+        images, names = np.stack([figures.decode(codes, label) for label in figures.labels]), figures.shown_names
+        what, note = "one row a label, the same codes in every row", figures.labels_note
+    else:
+        # As many as a conditional model draws of ten labels together.
+        names = [""] * figures.fitting(10)
+        images = figures.decode(figures.prior_codes(per_label * len(names)).unflatten(0, (-1, per_label)), 0)
+        what, note = "the label is not chosen", ""
+    path, title = figures.add(name, f"Samples: codes drawn from N(0, I){note}", f"generated images; {what}")
+    sheets.image_rows(path, images, names, title)
 
 
 @torch.no_grad()
@@ -32,14 +35,14 @@ def fitted_samples(figures: RunFigures) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         codes = torch.cat([figures.model.sample_posterior(to_unit(images), labels) for images, labels in parts])
-    count = figures.fitting(figures.settings.per_label) * figures.fitting(10)
-    drawn = fitted_gaussian(codes, count, torch.Generator().manual_seed(0))
+    columns, rows = figures.fitting(figures.settings.per_label), figures.fitting(10)
+    drawn = fitted_gaussian(codes, rows * columns, torch.Generator().manual_seed(0)).unflatten(0, (rows, columns))
     path, title = figures.add(
         "samples_fitted.png",
         f"Samples of a Gaussian fitted to the codes of {len(codes)} test images after the training",
         "generated images, of codes with the mean and the covariance of those of real images instead of N(0, I)",
     )
-    sheets.samples(path, figures.decode(drawn, 0)[None], [""], title)
+    sheets.image_rows(path, figures.decode(drawn, 0), [""] * rows, title)
 
 
 def reconstructions(figures: RunFigures) -> None:
@@ -114,25 +117,28 @@ def label_arithmetic(figures: RunFigures) -> None:
 
 
 def epochs(figures: RunFigures, frames: Frames) -> None:
-    """Draw a row an epoch and a column a class, all of one code: the center of the map, or the first prior code."""
+    """Draw a row an epoch and a column a class: one code in each row, another in the next."""
     names, images = epoch_images(frames)
     rows = thinned(len(names), figures.fitting(len(names)))
     whole = len(frames.labels) == len(figures.classes)
     subject = "Every class" if whole else f"{len(frames.labels)} of {len(figures.classes)} classes"
-    style = "the map's center" if frames.kind == "map" else "one draw from N(0, I)"
     path, title = figures.add(
         "epochs.png",
-        f"{subject} in one style ({style}), epoch by epoch",
-        "a row for each epoch, from the untrained model (0) at the top to the last, and a column for each class",
+        f"{subject}, epoch by epoch, each epoch in a style of its own",
+        "a row for each epoch, from the untrained model (0) at the top to the last, and a column for each class; the "
+        "code is drawn anew for every row and is the same for all classes",
     )
     below = "row: epochs trained, 0 before any; column: class"
     sheets.image_rows(path, images[rows], [names[row] for row in rows], title, below, display_names(frames.labels))
 
 
 def epoch_images(frames: Frames) -> tuple[list[str], Array]:
-    """Return "0" and the epochs' numbers, and an image a label at the end of each, uint8 [rows, labels, C, H, W]."""
+    """Return "0" and the epochs' numbers, and an image a label at the end of each, uint8 [rows, labels, C, H, W].
+
+    Each row shows another of the snapshots' codes.
+    """
     ends = frames.epoch_ends
     rows = np.searchsorted(frames.steps, [0, *ends])
     names = ["0", *(str(end // ends[0]) for end in ends)]
-    middle = frames.images.shape[2] // 2 if frames.kind == "map" else 0
-    return names, frames.images[rows][:, :, middle, middle]
+    first, second = np.random.default_rng(0).integers(frames.images.shape[2], size=(2, len(rows)))
+    return names, np.stack([frames.images[row, :, i, j] for row, i, j in zip(rows, first, second, strict=True)])

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from atlas.gallery.outputs import RunPage, readable
+from atlas.gallery.outputs import Lettering, RunPage, readable
 from atlas.plotting.canvas import Array, grid, thinned
 from atlas.plotting.frames import Frames, load_frames
 
@@ -33,9 +33,27 @@ def copy_media(runs: list[RunPage], folder: Path) -> None:
             else:
                 with readable(item.source), Image.open(item.source) as image:
                     pixels = image.convert("RGB")
+                if item.lettering:
+                    pixels = without_words(pixels, item.lettering)
                 pixels.save(folder / item.address, **LOSSLESS)
         if run.frames:
             Image.fromarray(_thumbnail(load_frames(run.frames))).save(media / "thumbnail.webp", **LOSSLESS)
+
+
+def without_words(figure: Image.Image, lettering: Lettering) -> Image.Image:
+    """Return what a figure shows without its words; between the cells of a sheet the page shines through."""
+    (left, top), (_, _, width, height) = lettering["corner"], lettering["image"]
+    image = figure.crop((left, top, left + width, top + height))
+    if lettering["cell"]:
+        cell_width, cell_height, gap = lettering["cell"]
+        opaque = np.zeros((height, width), np.uint8)
+        for x, y, columns, rows in lettering["blocks"]:
+            for row in range(rows):
+                for column in range(columns):
+                    down, right = y + row * (cell_height + gap), x + column * (cell_width + gap)
+                    opaque[down : down + cell_height, right : right + cell_width] = 255
+        image.putalpha(Image.fromarray(opaque))
+    return image
 
 
 def film_epochs(run: RunPage) -> list[float]:

@@ -1,5 +1,6 @@
 """Outputs of every run, read for the gallery: figures, animations, metrics and training histories."""
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from atlas.core.files import AtlasError, require
 from atlas.core.history import read_history, troubles
 from atlas.core.schema import read
 from atlas.gallery.explorer import Explorer, read_explorer
+from atlas.plotting.canvas import LETTERING
 from atlas.plotting.charts import Curves, curves
 
 MODEL_NAMES = {
@@ -29,12 +31,19 @@ MODEL_NAMES = {
     "vae_gan": "VAE/GAN",
     "cvae_gan": "conditional VAE/GAN",
 }
+DATASET_NAMES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "usps": "USPS",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+}
 OMITTED = {"losses.png"}
 """Figures that the page replaces by its own curves."""
 LABEL_ANIMATIONS = "label_"
 """Prefix of the animations of one label each: omitted where a part of the animation of all labels can be enlarged."""
-LABEL_MAPS = "map_"
-"""Prefix of the maps of one label each: omitted where the run has an explorer."""
 FORMATS = {".png": ".webp", ".mp4": ".mp4"}
 """File formats that are shown, and those that the gallery stores: lossless WebP takes three quarters of a PNG."""
 MIN_WIDTH = 480
@@ -69,6 +78,17 @@ class Caption(TypedDict):
     blocks: NotRequired[list[list[int]]]
 
 
+class Lettering(TypedDict):
+    """What is written on a figure, as `atlas.plotting.canvas.write_png` describes it; the page sets it anew."""
+
+    size: list[int]
+    corner: list[int]
+    image: list[int]
+    cell: list[int]
+    blocks: list[list[int]]
+    labels: list[list[float | str | bool]]
+
+
 @dataclass(frozen=True)
 class MediaItem:
     """A figure or an animation, its size in pixels, its caption and its alternative text."""
@@ -82,6 +102,8 @@ class MediaItem:
     alt: str
     blocks: Sequence[Sequence[int]] = ()
     """Parts of an animation that can be shown alone, one for each label: left, top, width, height in pixels."""
+    lettering: Lettering | None = None
+    """Of a figure that is shown without its own words; its size is without them too."""
 
     @property
     def prefix(self) -> str:
@@ -131,6 +153,11 @@ def series(items: Sequence[MediaItem]) -> list[list[MediaItem]]:
     return [list(group) for _, group in groupby(items, lambda item: item.prefix or item.source)]
 
 
+def dataset_name(key: str) -> str:
+    """Name that people give a data set: "CIFAR-10" of "cifar10"; one's own stays as it is."""
+    return DATASET_NAMES.get(key, key)
+
+
 def distinct_titles(items: Sequence[MediaItem]) -> list[str]:
     """Return the titles of a series without the words that all of them begin with."""
     titles = [item.title for item in items]
@@ -171,9 +198,8 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
         animated = _media(animations, stages[animations])
         terms, sentences = _history(history, stages[history])
         values = read(metrics, stages[metrics], dict[str, float | None]) if metrics.exists() else {}
-        # What a part of another animation, or the explorer, shows as well.
+        # What a part of another animation shows as well.
         omitted = {LABEL_ANIMATIONS} if any(item.blocks for item in animated) else set()
-        omitted |= {LABEL_MAPS} if explorer else set()
         pages.append(
             RunPage(
                 key=key,
@@ -181,7 +207,7 @@ def collect(root: Path, runs: Mapping[str, Mapping[str, Any]], partial: bool = F
                 model=model_name(str(settings["variant"])),
                 settings=settings,
                 metrics={name: value for name, value in values.items() if value is not None},
-                figures=[item for item in figures if item.prefix not in omitted],
+                figures=figures,
                 animations=[item for item in animated if item.prefix not in omitted],
                 history=terms,
                 troubles=sentences,
@@ -220,24 +246,26 @@ def _media(folder: Path, stage: str) -> list[MediaItem]:
             continue
         path = require(folder / caption["file"], stage)
         address = f"media/{folder.name}/{path.stem}{FORMATS.get(path.suffix)}"
-        items.append(
-            MediaItem(path, address, *_size(path), caption["title"], caption["alt"], caption.get("blocks", ()))
-        )
+        (width, height), lettering = _size(path)
+        blocks = caption.get("blocks", ())
+        items.append(MediaItem(path, address, width, height, caption["title"], caption["alt"], blocks, lettering))
     return items
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Return width and height of an image or a video in pixels."""
+def _size(path: Path) -> tuple[Sequence[int], Lettering | None]:
+    """Return width and height of an image or a video in pixels, and what is written on an image."""
     if path.suffix not in FORMATS:
         raise AtlasError(f"{path}: the gallery shows .png and .mp4, not '{path.suffix}'")
     with readable(path):
         if path.suffix == ".png":
             with Image.open(path) as image:
-                return image.size
+                words = image.info.get(LETTERING)
+                lettering: Lettering | None = json.loads(words) if words else None
+                return lettering["size"] if lettering else image.size, lettering
         frames = imageio_ffmpeg.read_frames(path)
         size = next(frames)["size"]
         frames.close()
-        return size
+        return size, None
 
 
 @contextmanager

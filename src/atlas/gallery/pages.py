@@ -23,7 +23,7 @@ from atlas.gallery import lessons
 from atlas.gallery.curves import HEIGHT, WIDTH, panels
 from atlas.gallery.explorer import write_explorer, write_runtime, write_thumbnails
 from atlas.gallery.media import copy_media, film_epochs
-from atlas.gallery.outputs import MediaItem, RunPage, distinct_titles, model_name, series
+from atlas.gallery.outputs import MediaItem, RunPage, dataset_name, distinct_titles, model_name, series
 from atlas.metrics.registry import SUFFIXES, Metric
 
 ROOM = Path(__file__).parent
@@ -73,9 +73,11 @@ def build(
     environment.filters |= {
         "number": format_number,
         "distinct_titles": distinct_titles,
+        "dataset_name": dataset_name,
         "model_name": model_name,
         "prose": prose,
         "anchor": anchor,
+        "percent": lambda part, whole: f"{100 * part / whole:.3f}%",
     }
     environment.globals |= {
         "metrics": metrics,

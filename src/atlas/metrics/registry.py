@@ -24,12 +24,12 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "sample an image (Kingma and Welling 2014). Models of grey or binary pixels are all measured on one seeded "
             "binarization of the test images, a true likelihood; the others on the images themselves", 2, True),
     Metric("nll", "NLL bound", "nats/image", "lower", "importance-weighted bound on the negative log-likelihood, with "
-            "nll_k posterior samples an image (Burda et al. 2016): the -ELBO of all nll_n test images less the mean "
-            "gap of nll_gap_n of them (difference estimator); pixels as for the -ELBO", 2, True),
+            "many posterior samples an image (Burda et al. 2016): the -ELBO of all test images less the mean gap of "
+            "some of them (difference estimator); pixels as for the -ELBO", 2, True),
     Metric("nll_gap", "-ELBO less NLL", "nats/image", "lower", "how much the importance-weighted bound gains on the "
-            "-ELBO at the same images and codes: what the posterior's shape costs, or the part of it that nll_k "
+            "-ELBO at the same images and codes: what the posterior's shape costs, or the part of it that so many "
             "samples recover. It grows with their number", 2),
-    Metric("effective_samples", "effective samples", "samples", "higher", "how many of the nll_k weights carry the "
+    Metric("effective_samples", "effective samples", "samples", "higher", "how many of the samples' weights carry the "
             "importance-weighted bound, (sum w)^2 / sum w^2 (Kong 1992). Near 1 a single sample does, and the gap "
             "tells the number of samples rather than the posterior's shape: below 2, gap and bound decide no claim", 1),
     Metric("distortion", "distortion", "nats/image", "lower", "the part of the -ELBO that measures reconstruction", 2),
@@ -55,8 +55,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "likelihood is one of 8-bit pixels; a single Gaussian reaches 4.70 on CIFAR-10", 3, True),
     Metric("reconstruction_mse", "reconstruction", "per pixel", "lower", "mean squared error of test images "
             "reconstructed from their code, pixels in [0, 1]; where there is no encoder, from the code that a search "
-            "finds (Creswell and Bharath 2018), on reconstruction_mse_n images: as much the search's budget "
-            "(`inversion` of params.yaml) as the generator's range. A model that predicts the class is not told it",
+            "finds (Creswell and Bharath 2018), on fewer images: as much the budget of the search as the generator's "
+            "range. A model that predicts the class is not told it",
             6, True),
     Metric("reconstruction_features", "in features", "ratio", "lower", "Euclidean distance between a test image and "
             "its reconstruction in the judge's features, over that between two test images: 1 is as far as another "
@@ -65,7 +65,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
             "samples in the features of this project's own classifier, the judge; not comparable to published FIDs. "
             "Its interval is of the distance at this number of images, which is too large by about the floor", 2, True),
     Metric("frechet_floor", "its floor", "", "lower", "the same distance between validation images, which the judge "
-            "has not seen, and test images: what perfect looks like at frechet_floor_n images (of twice as many, about "
+            "has not seen, and test images: what perfect looks like at this number of images (of twice as many, about "
             "half)", 2, True),
     Metric("kernel", "kernel", "", "lower", "unbiased squared kernel distance (Binkowski et al. 2018) in the judge's "
             "features, polynomial of degree 3; zero on average where the two are alike, whatever the sample size", 2),
@@ -87,7 +87,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (
     Metric("coverage", "coverage", "share", "higher", "share of test images in whose ball some sample lies (Naeem et "
             "al. 2020): varied samples cover them all", 3, True),
     Metric("prior_confidence", "confidence", "share", "higher", "share of decodings of N(0, I) that the judge "
-            "classifies with a probability above `evaluation.confident` of params.yaml", 3),
+            "classifies with high confidence (0.95 unless the settings say otherwise)", 3),
     Metric("label_accuracy", "label accuracy", "share", "higher", "how often the judge predicts the requested label "
             "for a sample", 4, True),
     Metric("label_accuracy_worst", "worst class", "share", "higher", "label accuracy of the class that has the least",

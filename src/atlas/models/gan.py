@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Weight, Width
+from atlas.nn.augment import augment
 from atlas.nn.conv import LabelPath
 from atlas.nn.losses import nll_fake, nll_real
 from atlas.nn.networks import DISCRIMINATORS, GENERATORS, AdversarialNetwork
@@ -22,6 +23,7 @@ class GAN(Model):
       (Miyato and Koyama 2018); or a `classifier` on D's features tells it (ACGAN, Odena et al. 2017). To both losses
       comes `class_weight` times its cross-entropy then: D's of real images, G's of its own.
 
+    With `augmented` D sees images that are changed at random (`atlas.nn.augment`).
     There is no encoder: the code of an image is found by inversion (`atlas.core.latent.invert`).
     """
 
@@ -40,6 +42,7 @@ class GAN(Model):
         dropout: Fraction,
         width: Width,
         discriminator_width: Width,
+        augmented: bool,
     ) -> None:
         super().__init__(shape, num_classes, latent_dim)
         self.conditional = conditional
@@ -47,6 +50,7 @@ class GAN(Model):
         cond_classes = num_classes if conditional else 0
         self.generator = GENERATORS[network](shape, latent_dim, width, dropout, cond_classes)
         self.class_weight = class_weight
+        self.augmented = augmented
         self.discriminator = DISCRIMINATORS[network](
             shape, width * discriminator_width, dropout, cond_classes, label_path, spectral_norm
         )
@@ -59,8 +63,10 @@ class GAN(Model):
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         codes = torch.randn(len(images), self.latent_dim, device=images.device)
-        real_logits, real_features = self.discriminator(images, labels)
-        fake_logits, fake_features = self.discriminator(self.decode(codes, labels), labels)
+        seen = images, self.decode(codes, labels)
+        (real_logits, real_features), (fake_logits, fake_features) = (
+            self.discriminator(batch, labels) for batch in (augment(*seen) if self.augmented else seen)
+        )
         if self.hinge:
             d_loss = 0.5 * ((1 - real_logits).relu() + (1 + fake_logits).relu()).mean()
             g_loss = -fake_logits.mean()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from atlas.core.model import Losses, Model, Shape
 from atlas.core.schema import Fraction, LatentDim, Positive, Weight, Width
+from atlas.nn.augment import augment
 from atlas.nn.conv import LabelPath
 from atlas.nn.losses import feature_cross_entropy, gaussian_kl, nll_fake, nll_real, squared_error
 from atlas.nn.networks import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, AdversarialNetwork
@@ -32,6 +33,7 @@ class VAEGAN(Model):
       loss has `class_weight` times its cross-entropy on real images besides, the decoder's that on generated ones.
     * `batch_norm`: the decoder is a GAN's generator, normalized over the batch; else a VAE's decoder.
     * `pixel_weight`: Larsen's is 0. It keeps layout and colors of photographs.
+    * `augmented`: D sees images that are changed at random (`atlas.nn.augment`), x, x~ and x_p in the same way.
     * `feature_loss`: half the squared error over the root mean square of D_l(x) - D_l(x_p); or, as in the original
       tutorial, the cross-entropy of sigmoid(D_l(x)) against the logits D_l(x~).
     * `adversarial_loss` of the decoder: the second of the two forms above, `non_saturating` (Goodfellow et al. 2014);
@@ -63,6 +65,7 @@ class VAEGAN(Model):
         dropout: Fraction,
         width: Width,
         discriminator_width: Width,
+        augmented: bool,
     ) -> None:
         super().__init__(shape, num_classes, latent_dim)
         self.conditional = conditional
@@ -72,6 +75,7 @@ class VAEGAN(Model):
         self.use_cross_entropy = feature_loss == "cross_entropy"
         self.saturating = adversarial_loss == "saturating"
         self.log_variance_bound = log_variance_bound
+        self.augmented = augmented
         if set(gan_weights) != {"real", "reconstruction", "prior"}:
             raise ValueError(f"gan_weights: found {', '.join(gan_weights)}; allowed: real, reconstruction and prior")
         self.real_weight = gan_weights["real"]
@@ -102,10 +106,13 @@ class VAEGAN(Model):
             reconstruction, prior_sample = both.chunk(2)
         else:
             reconstruction, prior_sample = self.decode(codes, labels), self.decode(prior_codes, labels)
+        seen = images, reconstruction, prior_sample
         # Three passes, not one over a joined batch: a group's gradient then runs back only through what it needs.
-        real_logits, real_features = self.discriminator(images, labels)
-        reconstruction_logits, reconstruction_features = self.discriminator(reconstruction, labels)
-        prior_logits, prior_features = self.discriminator(prior_sample, labels)
+        (
+            (real_logits, real_features),
+            (reconstruction_logits, reconstruction_features),
+            (prior_logits, prior_features),
+        ) = (self.discriminator(batch, labels) for batch in (augment(*seen) if self.augmented else seen))
         fake_logits = torch.stack([reconstruction_logits, prior_logits])
 
         fake_features = torch.cat([reconstruction_features, prior_features])

@@ -1,6 +1,7 @@
 """Canvas: grids of images laid out to the pixel, text around them, one writer of PNG files."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from atlas.core.files import atomic_write, write_json
 
@@ -21,8 +23,13 @@ MAX_NAME = 22
 """Characters of a class's name in a figure."""
 TEXT, MUTED = "#222222", "#606060"
 
+LETTERING = "lettering"
+"""Text chunk of a PNG: what is written on it, so that a page can show the images alone and set the words itself."""
+
 Array = np.ndarray
 Caption = dict[str, Any]
+Blocks = Sequence[tuple[int, int, int, int]]
+"""Of grids of cells on a canvas: left and top in pixels, columns and rows."""
 
 
 class Label(NamedTuple):
@@ -166,8 +173,13 @@ def draw(page: Image.Image, label: Label, left: int = 0, top: int = 0) -> None:
     ImageDraw.Draw(page).text(position, label.text, label.color, font(label.size, label.bold), label.anchor)
 
 
-def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] = ()) -> None:
-    """Write a PNG: the title, below it the canvas [H, W, 3] pixel by pixel, and around it the labels, none cut off."""
+def write_sheet(
+    path: Path, canvas: Array, title: str, labels: Sequence[Label] = (), cell: Sequence[int] = (), blocks: Blocks = ()
+) -> None:
+    """Write a PNG: the title, below it the canvas [H, W, 3] pixel by pixel, and around it the labels, none cut off.
+
+    `cell` [width, height, gap] and `blocks` tell where on the canvas there are images, and where there is paper.
+    """
     height, width = canvas.shape[:2]
     margin = text_size(width)
     boxes = [(0.0, 0.0, float(width), float(height))]
@@ -194,7 +206,22 @@ def write_sheet(path: Path, canvas: Array, title: str, labels: Sequence[Label] =
     page.paste(Image.fromarray(canvas), (left, top))
     for label in labels:
         draw(page, label, left, top)
-    write_png(path, np.asarray(page))
+    x, y = round(-x_min), round(-y_min)
+    lettering = {
+        "size": [x + round(x_max), y + round(y_max)],
+        "corner": [left, top],
+        "image": [x, y, width, height],
+        "cell": list(cell),
+        "blocks": [list(map(int, block)) for block in blocks],
+        "labels": [[round(x + each.x, 1), round(y + _baseline(each), 1), *each[2:]] for each in labels],
+    }
+    write_png(path, np.asarray(page), lettering)
+
+
+def _baseline(label: Label) -> float:
+    """Return the height of a label's baseline: browsers know no ascender as Pillow does."""
+    ascent = font(label.size, label.bold).getmetrics()[0]
+    return label.y + {"a": ascent, "m": 0.36 * label.size, "s": 0}[label.anchor[1]]
 
 
 def text_size(width: int) -> int:
@@ -202,12 +229,20 @@ def text_size(width: int) -> int:
     return int(np.clip(round(width / 50), 16, 26))
 
 
-def write_png(path: Path, pixels: Array) -> None:
-    """Write pixels, uint8 [H, W, 3], as a PNG without metadata; in gray if there is no color, a third of the size."""
+def write_png(path: Path, pixels: Array, lettering: Mapping[str, Any] | None = None) -> None:
+    """Write pixels, uint8 [H, W, 3], as a PNG; in gray if there is no color, a third of the size.
+
+    `lettering` goes with it as text: the "size" of what is below the title, its "image" [left, top, width, height] and
+    the [left, top] "corner" of that in the PNG, the "cell" and "blocks" of `write_sheet`, and "labels" [x, y, text,
+    anchor, size, bold, color], y at the baseline.
+    """
     gray = bool((pixels == pixels[..., :1]).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if gray else pixels))
+    words = PngInfo()
+    if lettering:
+        words.add_itxt(LETTERING, json.dumps(lettering, ensure_ascii=False))
     with atomic_write(path) as tmp:
-        image.save(tmp)
+        image.save(tmp, pnginfo=words)
 
 
 def write_captions(folder: Path, captions: Sequence[Caption]) -> None:

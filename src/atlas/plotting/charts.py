@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
@@ -25,9 +26,11 @@ FONT_SIZE = 20  # points; 18 pixels at this DPI
 TICK_STEPS = [1, 2, 5, 10]  # ticks at round values
 LAYERS = 12  # in which the codes are drawn, every class in each
 SVG_BYTES = 300_000  # a larger SVG is not kept
+RADII = 1, 2, 3  # of circles that hold 39, 86 and 99 of 100 codes of N(0, I) in two dimensions
+HEAD = 60  # pixels above a scatter, for its title
 BLUE, RED, GRAY = "#4477AA", "#CC3311", "#bbbbbb"
 OTHERS = "other labels"
-LINES = {"train": (BLUE, "-", 2.5), "validation": (RED, "--", 2.5)}
+LINES = {"train": (BLUE, "--", 2.5), "validation": (RED, "-", 2.5)}
 ESTIMATORS = (
     ("reparameterized_variance", "reparameterized", BLUE, "o"),
     ("baseline_variance", "score function with a baseline", "#EE7733", "D"),
@@ -59,15 +62,17 @@ def latent_scatter(
     labels: Array,
     classes: Sequence[str],
     title: str,
-    limits: float | None = 5.0,
+    limits: float | None = None,
     names: Sequence[str] = ("z₁", "z₂"),
+    prior: bool = False,
 ) -> None:
     """Draw the first two dimensions of codes [N, d], colored by labels [N] (integers into `classes`).
 
     Labels of -1 are of classes that are not shown: gray, below the others. Without classes all have one color.
-    Both axes run from -limits to +limits; None takes the range that holds 99 % of the codes in each dimension, for
-    codes that no prior keeps near zero. How many codes lie outside is written below. Each class's name stands at its
-    median, unless the medians are nearer to each other than their names allow: then only the legend names them.
+    Both axes run from -limits to +limits; None takes the range that holds 99 % of the codes in each dimension. How many
+    codes lie outside is written below. With a `prior` N(0, I), circles of radius 1, 2 and 3 show where it lies. Each
+    class's name stands at its median, unless the medians are nearer to each other than their names allow: then only the
+    legend names them.
     """
     codes = np.asarray(codes, np.float64)[:, :2]
     labels = np.asarray(labels).astype(np.int64)
@@ -93,6 +98,8 @@ def latent_scatter(
                 linewidths=0, rasterized=True,
             )  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    for radius in RADII if prior else ():
+        axes.add_patch(Circle((0, 0), radius, fill=False, color=MUTED, linewidth=1.5, linestyle=(0, (3, 4))))
     names_shown = [*classes, *([OTHERS] if classes and (labels < 0).any() else [])]
     for label, name in enumerate(names_shown):
         # matplotlib leaves a name out that begins with an underscore.
@@ -120,7 +127,9 @@ def latent_scatter(
     if outside:
         note = f"{outside:,} of {len(codes):,} codes lie outside"
         figure.text((95 + side) / width, 14 / height, note, fontsize=FONT_SIZE * 0.75, color=MUTED, ha="right")
-    _write_png_and_svg(path, figure)
+    box = [width, height - HEAD]
+    lettering = {"size": box, "corner": [0, HEAD], "image": [0, 0, *box], "cell": [], "blocks": [], "labels": []}
+    _write_png_and_svg(path, figure, lettering)
 
 
 @rc_context(LARGE)
@@ -279,9 +288,9 @@ def _separate(positions: Array, texts: Sequence[str], size: float, side: int) ->
     return positions
 
 
-def _write_png_and_svg(path: Path, figure: Figure) -> None:
+def _write_png_and_svg(path: Path, figure: Figure, lettering: Mapping[str, Any] | None = None) -> None:
     """Write a figure as PNG, and as SVG beside it unless that is too large."""
-    write_png(path, pixels_of(figure))
+    write_png(path, pixels_of(figure), lettering)
     drawn = BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})
     if drawn.tell() <= SVG_BYTES:

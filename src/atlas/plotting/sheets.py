@@ -1,4 +1,4 @@
-"""Sheets of images: reconstructions, samples, latent maps, style transfers, rows of images, label arithmetic.
+"""Sheets of images: reconstructions, latent maps, style transfers, rows of images, label arithmetic.
 
 Every image is shown pixel by pixel, enlarged by a whole factor. Images are uint8 [..., C, H, W] with C = 1 or 3; each
 function writes one PNG.
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from atlas.plotting.canvas import (
-    BACKGROUND,
     MUTED,
     TEXT,
     Array,
@@ -74,24 +73,7 @@ def reconstructions(
         for line, text in enumerate(reversed(parts)):
             x, y = sheet.lefts[column] + column_width / 2, sheet.tops[2 * row] - size * (0.4 + 1.2 * line)
             labels.append(Label(x, y, text, "ms", size, bold=bad, color=WRONG if bad else TEXT))
-    write_sheet(path, sheet.canvas, title, labels)
-
-
-def samples(path: Path, images: Array, classes: Sequence[str], title: str) -> None:
-    """Draw samples [L, n, C, H, W], one row a label with its class name beside it.
-
-    An unconditional model has L = 1 and `classes` [""]: its samples are laid out as nearly a square, unnamed.
-    """
-    if len(images) > 1 or classes[0]:
-        image_rows(path, images, classes, title)
-        return
-    count = images.shape[1]
-    columns = math.ceil(math.sqrt(count))
-    cells = np.pad(images[0], [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
-    sheet = _Sheet([[cells.reshape(-1, columns, *images.shape[2:])]])
-    if remainder := count % columns:
-        sheet.canvas[max(0, sheet.tops[-1] - sheet.scale) :, sheet.lefts[remainder] - sheet.scale :] = BACKGROUND
-    write_sheet(path, sheet.canvas, title)
+    sheet.write(path, title, labels)
 
 
 def latent_map(path: Path, images: Array, first: Array, second: Array, title: str, axes: Sequence[str] = AXES) -> None:
@@ -116,10 +98,13 @@ def latent_map(path: Path, images: Array, first: Array, second: Array, title: st
     widest = max(font(size).getlength(text) for text in row_names)
     labels.append(Label(width / 2, height + size * 1.8, axes[0], "ma", size, bold=True))
     labels.append(Label(-widest - size * 1.1, height / 2, axes[1], "rm", size, bold=True))
-    write_sheet(path, sheet.canvas, title, labels)
+    sheet.write(path, title, labels)
 
 
-def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, axes: Sequence[str] = AXES) -> None:
+def latent_maps(
+    path: Path, images: Array, first: Array, second: Array, classes: Sequence[str], title: str,
+    axes: Sequence[str] = AXES,
+) -> None:  # fmt: skip
     """Draw the maps [L, n, n, C, H, W] of every label side by side, five a row, laid out as in `latent_map`.
 
     Of maps with more than `MAP_CELLS` to a side, evenly spaced rows and columns are shown, the outermost among them.
@@ -137,10 +122,15 @@ def latent_maps(path: Path, images: Array, classes: Sequence[str], title: str, a
     size = text_size(width * columns)
     layout = GridLayout(len(maps), columns, height, width, round(size * 1.5), size)
     canvas = layout.paint(maps)
-    directions = f"each map: {axes[0]} rises to the right, {axes[1]} upwards"
+    spans = [
+        f"{axis} from {_format_code(min(values))} to {_format_code(max(values))}"
+        for axis, values in zip(axes, (first, second), strict=True)
+    ]
+    directions = f"in each map {spans[0]} to the right, {spans[1]} upwards"
     x, y = canvas.shape[1] / 2, canvas.shape[0] + size * 0.7
     labels = [*layout.captions(classes, size), Label(x, y, directions, "ma", round(size * 0.85), color=MUTED)]
-    write_sheet(path, canvas, title, labels)
+    blocks = [(left, top, len(cells), len(cells)) for top, left in map(layout.corner, range(len(maps)))]
+    write_sheet(path, canvas, title, labels, (images.shape[-1] * scale, images.shape[-2] * scale, scale), blocks)
 
 
 def style_transfer(
@@ -152,7 +142,7 @@ def style_transfer(
     """
     sheet = _Sheet([[originals[None]], [transfers.swapaxes(0, 1)]])
     labels = sheet.row_labels(["original", *classes]) + sheet.column_labels(original_labels)
-    write_sheet(path, sheet.canvas, title, labels)
+    sheet.write(path, title, labels)
 
 
 def style_transfer_sheet(
@@ -202,7 +192,7 @@ def image_rows(
     size, (height, width) = sheet.text_size, sheet.canvas.shape[:2]
     for line, text in enumerate(wrap(below, width, size).splitlines()):
         labels.append(Label(width / 2, height + size * (0.6 + 1.3 * line), text, "ma", size))
-    write_sheet(path, sheet.canvas, title, labels)
+    sheet.write(path, title, labels)
 
 
 def label_arithmetic(
@@ -224,7 +214,7 @@ def label_arithmetic(
     labels = sheet.row_labels(["", *original_labels]) + sheet.column_labels(["", *classes])
     labels += sheet.column_labels(["original"], sheet.tops[1])
     labels.append(Label(sheet.lefts[1] - size * 0.5, sheet.cell_height / 2, "class means", "rm", size))
-    write_sheet(path, sheet.canvas, title, labels)
+    sheet.write(path, title, labels)
 
 
 def fitting(count: int, shape: Sequence[int], least: int = 3) -> int:
@@ -256,16 +246,22 @@ class _Sheet:
         tops = np.arange(len(block_rows)) * (self.cell_height + scale) + block_rows * (gap + line_space)
         lefts = np.arange(len(block_columns)) * (self.cell_width + scale) + block_columns * gap
         self.canvas = blank(tops[-1] + self.cell_height, lefts[-1] + self.cell_width)
+        self._blocks = []
         for i, row in enumerate(blocks):
             for j, block in enumerate(row):
                 if block is not None:
                     cells = grid(block, scale, scale)
                     top, left = tops[block_rows == i][0], lefts[block_columns == j][0]
                     self.canvas[top : top + len(cells), left : left + cells.shape[1]] = cells
+                    self._blocks.append((left, top, block.shape[1], len(block)))
         self.tops: list[int] = tops.tolist()
         """Of every row of images, in pixels; `lefts`: of every column."""
         self.lefts: list[int] = lefts.tolist()
         self.text_size = text_size(self.canvas.shape[1])
+
+    def write(self, path: Path, title: str, labels: Sequence[Label]) -> None:
+        cell = self.cell_width, self.cell_height, self.scale
+        write_sheet(path, self.canvas, title, labels, cell, self._blocks)
 
     def row_labels(self, names: Sequence[str]) -> list[Label]:
         """Return labels at the left of the canvas, each beside the middle of its row of images."""

@@ -1,9 +1,9 @@
 """Style: the colors and markers by which classes are told apart, and the units of the terms of a history."""
 
 # Paul Tol's muted scheme, made to be told apart by color-blind readers, and black for the tenth class. Ten are many:
-# classes whose colors are near for some readers differ in their markers.
+# each class has a marker of its own besides.
 COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#222222")
-MARKERS = ("o", "^", "s", "D", "s", "^", "o", "^", "D", "s")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*", "<", ">")
 
 NATS = "nats per image"
 OTHER_UNITS = {

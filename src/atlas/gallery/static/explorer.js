@@ -128,6 +128,7 @@ function tell() {
   const [x, y] = place();
   find("#marker").style.left = `${100 * (x * cells + 0.5) / explorer.side}%`;
   find("#marker").style.top = `${100 * (y * cells + 0.5) / explorer.side}%`;
+  drawPosterior(x, y);
   for (const [id, i] of [["#across", 0], ["#upwards", 1]]) if (find(id)) find(id).textContent = `z${explorer.axes[i] + 1}`;
   for (const [i, input] of sliders) {
     input.value = explorer.code[i];
@@ -141,6 +142,7 @@ function tell() {
 function forget() {
   // The code is no longer that of the picked test image.
   find("#original").hidden = true;
+  explorer.posterior = undefined;
   find(".picks [aria-pressed=true]")?.setAttribute("aria-pressed", "false");
 }
 function hold(held = true) {
@@ -232,9 +234,11 @@ find("#random").addEventListener("click", () => {
 // An image, of the test set or a person's own: its code is found, and that decoded.
 function caption() {
   const label = explorer.conditional ? ` with label ${explorer.classes[explorer.label]}` : "";
-  find("#original figcaption").textContent = `${explorer.words}; beside it, its code decoded${label}`;
+  const ellipse = explorer.posterior ? ". The ellipse on the map is q(z|x), a standard deviation each way" : "";
+  find("#original figcaption").textContent = `${explorer.words}; beside it, its code decoded${label}${ellipse}`;
 }
-async function look(image, label, words) {
+async function look(image, label, words, spread) {
+  explorer.posterior = spread;
   if (explorer.conditional) {
     explorer.label = label;
     const input = find(`.labels input[value="${label}"]`);
@@ -252,7 +256,7 @@ async function look(image, label, words) {
   await during(async () => set(await encode(image, [label])));
 }
 function offer(images) {
-  const buttons = images.map(({ label, pixels }, number) => {
+  const buttons = images.map(({ label, pixels, spread }, number) => {
     const image = Float32Array.from(atlas.bytes(pixels), (value) => value / 255);
     const button = document.createElement("button"), canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [columns, rows];
@@ -265,7 +269,7 @@ function offer(images) {
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
       tellBeside({ image: number });
-      return look(image, label, `The test image${named}`);
+      return look(image, label, `The test image${named}`, spread);
     });
     return button;
   });

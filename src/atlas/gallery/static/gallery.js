@@ -172,12 +172,10 @@ for (const link of all(".zoom")) {
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    const small = link.firstElementChild;
-    const large = new Image(small.getAttribute("width"), small.getAttribute("height"));
-    large.src = link.href;
-    large.alt = small.alt;
-    zoom.querySelector("p").textContent = small.dataset.title;
-    zoom.querySelector("img")?.remove();
+    const large = link.firstElementChild.cloneNode(true);
+    large.style.width = `${link.dataset.width}px`;
+    zoom.querySelector("p").textContent = link.dataset.title;
+    zoom.querySelector("form ~ *")?.remove();
     zoom.append(large);
     zoom.showModal();
   });

@@ -1,4 +1,5 @@
-// Views beside the latent explorer: the nearest test images, the discriminator's opinion, another run, a drawing pad.
+// Views beside the latent explorer: the nearest test images, the posterior, the discriminator's opinion, another run, a
+// drawing pad.
 // Used by explorer.js.
 "use strict";
 
@@ -27,6 +28,17 @@ function showNearest() {
 if (document.querySelector("#explorer .nearest")) {
   nearestImages.thumbnails.onload = showNearest;
   addEventListener("load", () => { nearestImages.thumbnails.src = document.getElementById("explorer").dataset.thumbnails; });
+}
+
+// The ellipse of the picked image's q(z|x): a standard deviation each way.
+function drawPosterior(x, y) {
+  const spread = (i) => (i === undefined ? 0 : explorer.posterior?.[explorer.order.indexOf(i)]), ellipse = document.getElementById("posterior");
+  const sizes = explorer.axes.map(spread);
+  ellipse.hidden = !sizes.every((size) => size !== undefined);
+  if (ellipse.hidden) return;
+  const share = (i) => (i === undefined ? 0 : (200 * spread(i) * cells) / (high(i) - low(i)) / explorer.side);
+  const [left, top] = [x, y].map((at) => `${100 * (at * cells + 0.5) / explorer.side}%`);
+  Object.assign(ellipse.style, { left, top, width: `${share(explorer.axes[0])}%`, height: `${share(explorer.axes[1])}%` });
 }
 
 // What the discriminator says: the probability that the image is real, of the one that is shown and all over the map.
