@@ -133,7 +133,7 @@ def write_seeds(runs: list[Gathered]) -> None:
 
 
 def write_longer(checkout: Path, machine: str, trained: list[str]) -> None:
-    """Add runs to results/longer.json, {scale: {run: {"machine", "minutes", "picture", "metrics"}}}, and a picture each.
+    """Add runs to results/longer.json, {scale: {run: {"machine", "minutes", "picture", "metrics"}}}; copy pictures.
 
     Raises:
         AtlasError: naming what is missing there, or no number of minutes.
