@@ -243,14 +243,19 @@ def forecast(settings: "Settings", stages: list[str]) -> dict[str, float]:
         seconds[stage] = recorded["stages"][kind] * factor
         if kind == "train" and trained:
             run = settings.run(key)
-            similar = max(trained, key=lambda other: [getattr(other, part) == getattr(run, part) for part in SIMILAR])
+            similar = max(trained, key=lambda other: likeness(other, run))
             of_similar = recorded["train"][similar.key]
             seconds[stage] += of_similar["seconds"] * work(run) / of_similar["work"] * factor
     return seconds
 
 
-SIMILAR = ("key", "variant", "model", "dataset")
-"""What makes two runs similar, the first most."""
+def likeness(one: "Run", other: "Run") -> tuple[bool, bool, bool, bool, int]:
+    """Return how alike two runs are, what counts most first: themselves, variant, model, data set, settings."""
+    settings = sum(value == other.settings.get(name) for name, value in one.settings.items())
+    return (
+        one.key == other.key, one.variant == other.variant, one.model == other.model, one.dataset == other.dataset,
+        settings,
+    )  # fmt: skip
 
 
 def work(run: "Run") -> float:

@@ -75,6 +75,16 @@ def test_losses(model: Model) -> None:
         assert value.device.type == "cuda" and value.shape == ()
 
 
+@pytest.mark.parametrize("name", ["cgan", "cvae_gan"])
+def test_losses_of_augmented_images(make: Build, name: str) -> None:
+    model = make(name, SHAPE, latent_dim=3, augmented=True)
+    with FakeTensorMode():
+        _on_card(model)
+        images, labels = _batch()
+        losses = model.train().losses(to_unit(images), labels)
+        assert {value.device.type for value in losses.groups.values()} == {"cuda"}
+
+
 def test_sampling_decoding_encoding(model: Model) -> None:
     images, labels = _batch()
     assert model.eval().sample(labels, torch.Generator().manual_seed(0)).device.type == "cuda"

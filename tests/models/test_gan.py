@@ -1,8 +1,11 @@
 """GAN: its losses' gradients against the formulas, in both forms, with and without labels and a classifier of them."""
 
+import importlib
+
 import pytest
 import torch
 from tests.conftest import Build, Noise
+from torch import Tensor
 from torch.nn import functional
 
 from atlas.core.datasets import to_unit
@@ -42,3 +45,36 @@ def test_gradients_are_those_of_the_formulas(
         slow = torch.autograd.grad(loss, params, retain_graph=True)
         fast = torch.autograd.grad(losses[group], params, retain_graph=True)
         assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(fast, slow, strict=True)), group
+
+
+@pytest.mark.parametrize("name", ["gan", "cgan", "vae_gan", "cvae_gan"])
+def test_augmentation_changes_what_the_discriminator_sees_and_nothing_else(
+    make: Build, noise: Noise, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """All batches at once, so that an image and its reconstruction are changed in the same way."""
+    batch = noise(8)
+    images, labels = to_unit(batch.images), batch.labels
+    changes = {} if "vae" in name else {"spectral_norm": False}  # which has a state of its own
+    model, unaugmented = (make(name, augmented=augmented, **changes).train() for augmented in (True, False))
+    torch.manual_seed(0)
+    plain = unaugmented.losses(images, labels)
+    calls: list[int] = []
+
+    def unchanged(*batches: Tensor) -> tuple[Tensor, ...]:
+        calls.append(len(batches))
+        assert torch.equal(batches[0], images)
+        return batches
+
+    module = importlib.import_module(type(model).__module__)
+    augment = module.augment
+    monkeypatch.setattr(module, "augment", unchanged)
+    torch.manual_seed(0)
+    same = model.losses(images, labels)
+    assert calls == [3 if "vae" in name else 2]
+    assert all(torch.equal(same.groups[group], plain.groups[group]) for group in plain.groups)
+    monkeypatch.setattr(module, "augment", augment)
+    torch.manual_seed(0)
+    other = model.losses(images, labels)
+    assert not torch.equal(other.groups["discriminator"], plain.groups["discriminator"])
+    if "vae" in name:
+        assert torch.equal(other.terms["rate"], plain.terms["rate"])
