@@ -122,11 +122,12 @@ def latent_maps(
     size = text_size(width * columns)
     layout = GridLayout(len(maps), columns, height, width, round(size * 1.5), size)
     canvas = layout.paint(maps)
+    ways = zip(axes, (first, second), ("to the right", "upwards"), strict=True)
+    # A code of one dimension has no second axis.
     spans = [
-        f"{axis} from {_format_code(min(values))} to {_format_code(max(values))}"
-        for axis, values in zip(axes, (first, second), strict=True)
+        f"{axis} {way} from {_format_code(min(ends))} to {_format_code(max(ends))}" for axis, ends, way in ways if axis
     ]
-    directions = f"in each map {spans[0]} to the right, {spans[1]} upwards"
+    directions = f"in each map {' and '.join(spans)}"
     x, y = canvas.shape[1] / 2, canvas.shape[0] + size * 0.7
     labels = [*layout.captions(classes, size), Label(x, y, directions, "ma", round(size * 0.85), color=MUTED)]
     blocks = [(left, top, len(cells), len(cells)) for top, left in map(layout.corner, range(len(maps)))]
