@@ -14,16 +14,23 @@ MANY_DIMENSIONS = 64  # from which on two of them say next to nothing
 
 
 def latent_maps(figures: RunFigures) -> None:
-    """Draw the map over two dimensions, of each label and of all together."""
+    """Draw the map over two dimensions, of each label and of all together.
+
+    The others of a large code are those of a test image: far from the shell of the prior, zero is no image.
+    """
     model, names, subject = figures.model, figures.axis_names, f"Map of {figures.axes_description}"
     directions = torch.eye(model.latent_dim)[:, figures.axes]
+    off = 1 - directions.sum(1)
     if figures.codes is None or model.has_prior:
-        center, codes = torch.zeros(model.latent_dim), None
-        rest = "" if model.latent_dim <= 2 else ", the other dimensions zero"
-        alt = f"images decoded from codes at equal steps of probability of N(0, 1){rest}"
+        center, codes, rest = torch.zeros(model.latent_dim), None, "zero"
+        alt = "images decoded from codes at equal steps of probability of N(0, 1)"
     else:
-        center, codes = figures.codes.mean(0) * (1 - directions.sum(1)), figures.codes @ directions
-        alt = "images decoded from codes over the region that the codes of test images occupy, around their mean"
+        center, codes, rest = figures.codes.mean(0) * off, figures.codes @ directions, "at their mean"
+        alt = "images decoded from codes over the region that the codes of test images occupy"
+    if figures.codes is not None and model.latent_dim >= MANY_DIMENSIONS:
+        center, rest = _code_of_one(figures) * off, "those of a test image"
+        subject += ", around a test image"
+    alt += "" if model.latent_dim <= 2 else f", the other dimensions {rest}"
     file, which = ("maps.png", f": {figures.every_label}") if model.conditional else ("map.png", "")
     maps, first, second = _draw_plane(figures, file, subject + which, alt, center, directions, codes, names)
     for label, images in zip(figures.labels, maps, strict=True) if model.conditional else ():
@@ -36,11 +43,21 @@ def pca_map(figures: RunFigures) -> None:
     codes, dimensions = figures.codes, figures.model.latent_dim
     if codes is None or dimensions < MANY_DIMENSIONS:
         return
-    center, components, share = pca(codes, 2)
-    title = f"Map of the plane in which {dimensions}-dimensional codes vary most"
-    alt = f"images decoded from the plane of the two principal components that hold {share:.0%} of the codes' variance"
+    mean, components, share = pca(codes, 2)
+    title = f"Map of the plane in which {dimensions}-dimensional codes vary most, around a test image"
+    alt = (
+        "images decoded from a test image's code, moved along the two principal components that hold "
+        f"{share:.0%} of the codes' variance"
+    )
     names = ("1st component", "2nd component")
-    _draw_plane(figures, "plane.png", title, alt, center, components, (codes - center) @ components, names)
+    residual = _code_of_one(figures) - mean
+    center = mean + residual - components @ (components.T @ residual)
+    _draw_plane(figures, "plane.png", title, alt, center, components, (codes - mean) @ components, names)
+
+
+def _code_of_one(figures: RunFigures) -> Tensor:
+    """Return the code [d] of the test image whose style is transferred first."""
+    return figures.codes_of(figures.style_sources[:1])[0]
 
 
 def _draw_plane(

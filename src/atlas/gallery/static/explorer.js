@@ -123,7 +123,6 @@ const drawMapSoon = () => { clearTimeout(waiting); waiting = setTimeout(drawMap,
 
 // The words and the controls follow the code.
 const sliders = new Map([...explorer.part.querySelectorAll(".sliders input")].map((input) => [Number(input.dataset.dimension), input]));
-const short = (value) => atlas.number(value);
 function tell() {
   const [x, y] = place();
   find("#marker").style.left = `${100 * (x * cells + 0.5) / explorer.side}%`;
@@ -132,9 +131,9 @@ function tell() {
   for (const [id, i] of [["#across", 0], ["#upwards", 1]]) if (find(id)) find(id).textContent = `z${explorer.axes[i] + 1}`;
   for (const [i, input] of sliders) {
     input.value = explorer.code[i];
-    input.nextElementSibling.textContent = short(explorer.code[i]);
+    input.nextElementSibling.textContent = atlas.number(explorer.code[i]);
   }
-  const shown = explorer.order.slice(0, 8).map((i) => `z${i + 1}\u00a0=\u00a0${short(explorer.code[i])}`);
+  const shown = explorer.order.slice(0, 8).map((i) => `z${i + 1}\u00a0=\u00a0${atlas.number(explorer.code[i])}`);
   find("#words").textContent = shown.join(", ") + (explorer.latent_dim > 8 ? ", …" : "");
   const of = explorer.conditional ? `, label ${explorer.classes[explorer.label]}` : "";
   picture.setAttribute("aria-label", `Image decoded from ${find("#words").textContent}${of}`);
@@ -252,15 +251,14 @@ async function look(image, label, words, spread) {
   caption();
   hold();
   // The answer stands above: it must be seen.
-  if (!beside.on) find(".pair").scrollIntoView({ block: "nearest" });
+  if (!beside.on && explorer.part.dataset.state === "live") find(".pair").scrollIntoView({ block: "nearest" });
   await during(async () => set(await encode(image, [label])));
 }
 function offer(images) {
   const buttons = images.map(({ label, pixels, spread }, number) => {
     const image = Float32Array.from(atlas.bytes(pixels), (value) => value / 255);
     const button = document.createElement("button"), canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [columns, rows];
-    button.type = "button";
+    [canvas.width, canvas.height, button.type] = [columns, rows, "button"];
     const named = explorer.classes.length > 1 ? `, label ${explorer.classes[label]}` : "";
     button.setAttribute("aria-label", `Test image ${number + 1}${named}`);
     button.setAttribute("aria-pressed", "false");
@@ -342,6 +340,8 @@ async function start() {
   }
   explorer.live = true;
   if (explorer.networks.encode) offer(explorer.networks.images);
+  // Where dimensions are many, zero is far from every code, and that of a test image is one.
+  if (explorer.latent_dim > 16 && !explorer.held) hold(find(".picks .tests button")?.click() ?? false);
   for (const part of explorer.part.querySelectorAll(".live")) part.hidden = false;
   state("live", "The run's trained network computes each image in this browser.");
   draw();
