@@ -43,6 +43,7 @@ def augment(*batches: Tensor) -> list[Tensor]:
         mean = images.mean((1, 2, 3), keepdim=True)
         images = mean + (contrast + 0.5) * (images - mean)
         padded = functional.pad(images, (pad_right, pad_right, pad_down, pad_down))
+        # Not grid_sample, which has no deterministic gradient on CUDA.
         shifted = padded.gather(2, from_row.expand(-1, images.shape[1], -1, padded.shape[3]))
         shifted = shifted.gather(3, from_column.expand(-1, images.shape[1], height, -1))
         changed.append(shifted.masked_fill(hidden, 0.5))
