@@ -121,7 +121,8 @@ def test_the_folder_is_a_dependency_that_dvc_may_track(tmp_path: Path) -> None:
         params["runs"][f"{name}_vae"] = {"dataset": name, "model": "vae"}
     yaml.dump(params, origin / "params.yaml")
     stages = ["download@photos", "download@others"]
-    assert toy.stages_run(toy.run(origin, "dvc", "repro", *stages)) == stages
+    # DVC does what does not depend on each other in any order.
+    assert set(toy.stages_run(toy.run(origin, "dvc", "repro", *stages))) == set(stages)
     assert toy.stages_run(toy.run(origin, "dvc", "repro", *stages)) == []
     Image.new("RGB", (20, 20)).save(outside / "label 1" / "new.png")
     assert list(json.loads(toy.run(origin, "dvc", "status", "--json", *stages))) == ["download@others"]
