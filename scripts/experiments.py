@@ -1,13 +1,13 @@
-"""Other seeds, other values of a setting and longer trainings, gathered into results/.
+"""Other seeds, other values of a setting and trainings beside the set, gathered into results/.
 
     python scripts/experiments.py seeds            # results/seeds.json, which `compare` reads
     python scripts/experiments.py sweep RUN KEY    # results/sweep.json and results/sweep.md
-    python scripts/experiments.py longer CHECKOUT MACHINE RUN=MINUTES ...    # results/longer.json and pictures
+    python scripts/experiments.py beside CHECKOUT MACHINE RUN=MINUTES ...    # results/beside.json and pictures
 
-The first two read DVC's experiments, the last the outputs of a checkout at another scale. An experiment counts for a
-run if code, data and settings behind the run's metrics are the workspace's but for the one setting, and if it ended at
-`compare`. DVC lists the experiments of one commit only, so what was gathered before stays while the run has the
-settings and the metrics that it had then.
+The first two read DVC's experiments, the last the outputs of a checkout with another scale or other runs. An
+experiment counts for a run if code, data and settings behind the run's metrics are the workspace's but for the one
+setting, and if it ended at `compare`. DVC lists the experiments of one commit only, so what was gathered before stays
+while the run has the settings and the metrics that it had then.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 from atlas.core.files import AtlasError, atomic_write, read_json, require, run_stage, write_json
 
 SEEDS, SWEEP, TABLE = Path("results/seeds.json"), Path("results/sweep.json"), Path("results/sweep.md")
-LONGER, PICTURES = Path("results/longer.json"), Path("results/pictures")
+BESIDE, PICTURES = Path("results/beside.json"), Path("results/pictures")
 MISSING = (None, "None")
 CODE = ("src/train", "src/evaluate", "src/atlas/core", "src/atlas/nn", "src/atlas/training", "src/atlas/metrics")
 Row = dict[str, Any]
@@ -33,13 +33,14 @@ def main() -> None:
     sweep = commands.add_parser("sweep", help="metrics of a run with other values of one setting")
     sweep.add_argument("run", help="a name under `runs` in params.yaml")
     sweep.add_argument("key", help="a setting of the run, its model or its budget, such as gamma")
-    longer = commands.add_parser("longer", help="metrics and pictures of runs that were trained at another scale")
-    longer.add_argument("checkout", type=Path, help="where they were trained, sampled and evaluated")
-    longer.add_argument("machine", help='in words, such as "two CPU cores"')
-    longer.add_argument("runs", nargs="+", metavar="RUN=MINUTES", help="a run and how long it was trained")
+    beside = commands.add_parser("beside", help="metrics and pictures of runs of another checkout")
+    beside.add_argument("checkout", type=Path, help="where they were trained, sampled and evaluated")
+    beside.add_argument("machine", help='in words, such as "two CPU cores"')
+    beside.add_argument("runs", nargs="+", metavar="RUN=MINUTES", help="a run and how long it was trained")
+    beside.add_argument("--pictures", nargs="+", help="figures to copy; else transfer, or samples")
     options = parser.parse_args()
-    if options.command == "longer":
-        write_longer(options.checkout, options.machine, options.runs)
+    if options.command == "beside":
+        write_beside(options.checkout, options.machine, options.runs, options.pictures)
         return
 
     from dvc.api import exp_show
@@ -132,8 +133,12 @@ def write_seeds(runs: list[Gathered]) -> None:
     print(f"{SEEDS}: other seeds of each run: {counts or 'none'}")
 
 
-def write_longer(checkout: Path, machine: str, trained: list[str]) -> None:
-    """Add runs to results/longer.json, {scale: {run: {"machine", "minutes", "picture", "metrics"}}}; copy pictures.
+def write_beside(checkout: Path, machine: str, trained: list[str], pictures: list[str] | None) -> None:
+    """Add runs to results/beside.json, {scale: {run: {"machine", "minutes", "epochs", "pictures", "metrics"}}}.
+
+    Args:
+        trained: RUN=MINUTES each.
+        pictures: figures to copy to results/pictures; None is the style transfer, or samples where there is none.
 
     Raises:
         AtlasError: naming what is missing there, or no number of minutes.
@@ -141,19 +146,22 @@ def write_longer(checkout: Path, machine: str, trained: list[str]) -> None:
     from atlas.core import settings as settings_file
 
     settings = settings_file.load(checkout / "params.yaml")
-    table = read_json(LONGER, "nothing: it comes with the repository") if LONGER.exists() else {}
+    table = read_json(BESIDE, "nothing: it comes with the repository") if BESIDE.exists() else {}
     for word in trained:
         key, _, minutes = word.partition("=")
         if not minutes.isdigit():
             raise AtlasError(f"found '{word}'; allowed: a run and whole minutes, as {settings.run(key).key}=60")
         metrics = read_json(checkout / "outputs/metrics" / f"{key}.json", f"evaluate@{key}")
-        samples = require(checkout / "outputs/samples" / key, f"sample@{key}")
-        picture = "transfer" if "swap_accuracy" in metrics else "samples"
-        shutil.copyfile(samples / f"{picture}.png", PICTURES / f"{settings.scale}_{key}.png")
-        about = {"machine": machine, "minutes": int(minutes), "picture": picture, "metrics": metrics}
-        table.setdefault(settings.scale, {})[key] = about
-    write_json(LONGER, table)
-    print(f"{LONGER}: {', '.join(f'{scale} {len(runs)}' for scale, runs in table.items())}")
+        history = require(checkout / "outputs/models" / key / "history.csv", f"train@{key}")
+        epochs = int(history.read_text(encoding="utf-8").rstrip().rpartition("\n")[2].partition(",")[0])
+        about: dict[str, Any] = {"machine": machine, "minutes": int(minutes), "epochs": epochs}
+        about["pictures"] = pictures or ["transfer" if "swap_accuracy" in metrics else "samples"]
+        for picture in about["pictures"]:
+            figure = require(checkout / "outputs/samples" / key / f"{picture}.png", f"sample@{key}")
+            shutil.copyfile(figure, PICTURES / f"{settings.scale}_{key}_{picture}.png")
+        table.setdefault(settings.scale, {})[key] = {**about, "metrics": metrics}
+    write_json(BESIDE, table)
+    print(f"{BESIDE}: {', '.join(f'{scale} {len(runs)}' for scale, runs in table.items())}")
 
 
 def write_sweep(gathered: Gathered) -> None:

@@ -8,7 +8,7 @@ from atlas.core.files import atomic_write, read_json, run_stage, write_json
 
 def compare() -> None:
     """Write the tables and verdicts of results/ and docs/results.md."""
-    from atlas.claims.inputs import RESULTS, read_curves, read_longer, read_metrics, read_per_image, read_seeds
+    from atlas.claims.inputs import RESULTS, read_beside, read_curves, read_metrics, read_per_image, read_seeds
     from atlas.claims.tables import results_page, write_csv, write_runs_csv
     from atlas.claims.verdicts import Results, decide_claims
     from atlas.core import settings as settings_file
@@ -36,7 +36,7 @@ def compare() -> None:
     # Of a script and no stage: whoever has made no sweep has none.
     sweep = RESULTS / "sweep.md"
     swept = sweep.read_text(encoding="utf-8") if sweep.exists() else ""
-    page = results_page(results, settings, claims, read_longer(runs), swept)
+    page = results_page(results, settings, claims, read_beside(), swept)
     with atomic_write(Path("docs/results.md")) as tmp:
         tmp.write_text(page, encoding="utf-8")
     verdicts = Counter(claim["verdict"] for claim in claims)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.claims.claims import CLAIMS
-from atlas.claims.tables import claims_table, longer_tables, markdown_table, results_page, runs_table, write_runs_csv
+from atlas.claims.tables import beside_table, claims_table, markdown_table, results_page, runs_table, write_runs_csv
 from atlas.claims.verdicts import Results, decide_claims
 from atlas.core import settings as settings_file
 
@@ -47,7 +47,7 @@ def test_the_page_holds_every_table_and_its_links_are_there() -> None:
     results = Results(TABLE, {}, {"mnist": 0.995})
     settings = settings_file.load(root / "params.yaml")
     page = results_page(results, settings, decide_claims(results), sweep="| gamma |\n")
-    assert "No run has been trained at another scale." in page
+    assert "There are none." in page
     assert runs_table(TABLE) in page and "mnist 99.5%" in page
     assert "90 official test images and as many samples; fewer in coverage (40)." in page
     assert "| claim | runs |" in page and "No run has been repeated" in page and page.endswith("\n\n| gamma |\n")
@@ -55,16 +55,23 @@ def test_the_page_holds_every_table_and_its_links_are_there() -> None:
         assert (root / "docs" / link.split(")")[0]).resolve().exists(), link
 
 
-def test_longer_trainings_stand_below_the_same_run_with_a_picture() -> None:
+def test_trainings_beside_the_set_stand_below_the_run_they_are_compared_with() -> None:
     settings = settings_file.load(Path(__file__).parents[2] / "params.yaml")
-    row = {"machine": "two cores", "minutes": 54, "picture": "samples", "metrics": {"frechet": 1.5, "mig": 0.2}}
-    text = longer_tables(TABLE, settings, {"night": {"mnist_gan": row}, settings.scale: {"mnist_gan": row}, "gpu": {}})
-    head, _, header, _, own, longer, _, picture = text.splitlines()
-    assert head.startswith("Scale `night` on two cores;") and header.startswith(
-        "| run | scale | Frechet ↓ | coverage ↑"
-    )
-    assert (
-        own.startswith("| mnist_gan | cpu | 2.50 | 0.500 |")
-        and longer == "| mnist_gan | night, 54 minutes | 1.50 |  |  |"
-    )
-    assert picture == "![Samples of mnist_gan at scale night](../results/pictures/night_mnist_gan.png)"
+    metrics = {"frechet": 1.5, "mig": 0.2}
+    row = {"machine": "two cores", "minutes": 54, "epochs": 48, "pictures": ["samples", "maps"], "metrics": metrics}
+    # The set's own run at its own scale, a recipe of it, one that is like none, and the run at another scale.
+    runs = {"mnist_gan": row, "mnist_gan_original": row, "other": row}
+    text = beside_table(TABLE, settings, {"gpu": {}, settings.scale: runs, "night": {"mnist_gan": row}})
+    table, _, pictures = text.partition("\n\n")
+    header, _, own, *others = table.splitlines()
+    assert header.startswith("| run | training | Frechet ↓ | coverage ↑")
+    assert own.startswith("| mnist_gan | cpu | 2.50 | 0.500 |")
+    assert others == [
+        "| mnist_gan_original | cpu: 48 epochs, 54 minutes on two cores | 1.50 |  |  |",
+        "| mnist_gan | night: 48 epochs, 54 minutes on two cores | 1.50 |  |  |",
+    ]
+    assert [line for line in pictures.splitlines() if line.startswith("!")] == [
+        f"![{run}, scale {scale}: {name}](../results/pictures/{scale}_{run}_{name}.png)"
+        for scale, run in (("cpu", "mnist_gan_original"), ("night", "mnist_gan"))
+        for name in ("samples", "maps")
+    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.experiments import Gathered, Row, write_longer, write_seeds, write_sweep
+from scripts.experiments import Gathered, Row, write_beside, write_seeds, write_sweep
 from tests import toy
 from tests.conftest import Done
 from tests.toy import RUN, run, stages_run
@@ -303,24 +303,30 @@ def test_a_command_that_does_not_end_is_no_endless_test(tmp_path: Path) -> None:
     os.kill(child, signal.SIGKILL)
 
 
-def test_longer_trainings_are_taken_from_another_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_beside_the_set_are_taken_from_another_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "night"
-    for folder in (other / "outputs/metrics", other / f"outputs/samples/{GAN}", tmp_path / "results/pictures"):
+    for folder in (
+        *(other / f"outputs/{part}" for part in ("metrics", f"samples/{GAN}", f"models/{GAN}")),
+        tmp_path / "results/pictures",
+    ):
         folder.mkdir(parents=True)
     text = (toy.ROOT / "params.yaml").read_text().replace("\nscale: cpu", "\nscale: night")
     (other / "params.yaml").write_text(text)
     (other / f"outputs/metrics/{GAN}.json").write_text('{"frechet": 2.5, "swap_accuracy": 0.99}')
     (other / f"outputs/samples/{GAN}/transfer.png").write_bytes(b"a picture")
+    (other / f"outputs/models/{GAN}/history.csv").write_text("epoch,step,split\n47,9,train\n48,10,validation\n")
     monkeypatch.chdir(tmp_path)
-    write_longer(other, "two cores", [f"{GAN}=54"])
-    about = {"machine": "two cores", "minutes": 54, "picture": "transfer"}
+    write_beside(other, "two cores", [f"{GAN}=54"], None)
+    about: dict[str, object] = {"machine": "two cores", "minutes": 54, "epochs": 48, "pictures": ["transfer"]}
     about |= {"metrics": {"frechet": 2.5, "swap_accuracy": 0.99}}
-    assert json.loads(Path("results/longer.json").read_text()) == {"night": {GAN: about}}
-    assert Path(f"results/pictures/night_{GAN}.png").read_bytes() == b"a picture"
+    assert json.loads(Path("results/beside.json").read_text()) == {"night": {GAN: about}}
+    assert Path(f"results/pictures/night_{GAN}_transfer.png").read_bytes() == b"a picture"
     for words, complaint in ((f"{GAN}=an hour", "whole minutes"), ("mnist_cvae_8=60", "evaluate@mnist_cvae_8")):
         with pytest.raises(AtlasError, match=complaint):
-            write_longer(other, "two cores", [words])
-    assert list(json.loads(Path("results/longer.json").read_text())["night"]) == [GAN]
+            write_beside(other, "two cores", [words], None)
+    assert list(json.loads(Path("results/beside.json").read_text())["night"]) == [GAN]
 
 
 @pytest.mark.parametrize(

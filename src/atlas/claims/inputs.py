@@ -50,11 +50,10 @@ def read_seeds(runs: Iterable[str], scale: str) -> dict[str, dict[int, dict[str,
     }
 
 
-def read_longer(runs: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Runs that were trained at another scale: {scale: {run: {"machine", "minutes", "picture", "metrics"}}}."""
-    content = read_json(RESULTS / "longer.json", NO_STAGE)
-    known = set(runs)
-    return {scale: {run: about for run, about in rows.items() if run in known} for scale, rows in content.items()}
+def read_beside() -> dict[str, dict[str, dict[str, Any]]]:
+    """Trainings beside the set: {scale: {run: {"machine", "minutes", "epochs", "pictures", "metrics"}}}."""
+    content: dict[str, dict[str, dict[str, Any]]] = read_json(RESULTS / "beside.json", NO_STAGE)
+    return content
 
 
 def read_per_image(run: str) -> dict[str, NDArray[np.float64]]:

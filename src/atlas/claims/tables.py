@@ -13,17 +13,17 @@ from atlas.metrics.registry import METRICS, SUFFIXES
 
 Table = Mapping[str, Mapping[str, float]]
 """{run: {metric: value}}."""
-Longer = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""{scale: {run: {"machine", "minutes", "picture", "metrics"}}}."""
+Beside = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""{scale: {run: {"machine", "minutes", "epochs", "pictures", "metrics"}}}."""
 TEMPLATE = Path(__file__).with_name("results.md")
 BOUNDS = ("nelbo", "nll", "bits_per_dim")
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
 
 def results_page(
-    results: Results, settings: Settings, claims: Sequence[Row], longer: Longer | None = None, sweep: str = ""
+    results: Results, settings: Settings, claims: Sequence[Row], beside: Beside | None = None, sweep: str = ""
 ) -> str:
-    """Page of all results; `longer`: runs at other scales; `sweep`: the table of a sweep, in Markdown, if any."""
+    """Page of all results; `beside`: trainings beside the set; `sweep`: the table of a sweep, in Markdown, if any."""
     own_seeds = {run: settings.run(run).seed for run in results.metrics}
     rows = results.metrics.values()
     sizes = sorted({row["sharpness_n"] for row in rows if "sharpness_n" in row})
@@ -39,7 +39,7 @@ def results_page(
         claims=claims_table(claims),
         min_seeds=MIN_SEEDS,
         seeds=seeds_table(results.metrics, own_seeds, results.seeds).rstrip(),
-        longer=longer_tables(results.metrics, settings, longer or {}).rstrip(),
+        beside=beside_table(results.metrics, settings, beside or {}).rstrip(),
     )
     return f"{page}\n## Sweep of one setting\n\n{sweep}" if sweep else page
 
@@ -104,28 +104,33 @@ def seeds_table(
     return markdown_table(header, lines, left=2) + "\nMean and standard deviation over the seeds.\n"
 
 
-def longer_tables(table: Table, settings: Settings, longer: Longer) -> str:
-    """Tables of the runs at other scales, each below the same run at this one, and a picture of each."""
-    parts = []
-    for scale, runs in longer.items():
-        if not runs or scale == settings.scale:
-            continue
-        names = metric_names([*(about["metrics"] for about in runs.values()), *(table[run] for run in runs)])
-        names = [name for name in names if METRICS[name].headline and not name.endswith("_floor")]
-        rows, pictures = [], []
+def beside_table(table: Table, settings: Settings, beside: Beside) -> str:
+    """Table of trainings beside the set, each below the run it is compared with, and their pictures.
+
+    That is the run of the same name, or the one whose name it extends: mnist_cvae_8 for mnist_cvae_8_original. What is
+    compared with none is left out.
+    """
+    rows: list[tuple[str, str, Mapping[str, float]]] = []
+    pictures = []
+    for scale, runs in beside.items():
         for run, about in runs.items():
-            for where, row in (
-                (settings.scale, table[run]),
-                (f"{scale}, {about['minutes']} minutes", about["metrics"]),
-            ):
-                rows.append([run, where, *(marked_number(name, row) for name in names)])
-            what = {"transfer": "Style transfer", "samples": "Samples"}[about["picture"]]
-            pictures.append(f"![{what} of {run} at scale {scale}](../results/pictures/{scale}_{run}.png)\n")
-        machines = " and ".join(dict.fromkeys(about["machine"] for about in runs.values()))
-        header = ["run", "scale", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
-        head = f"Scale `{scale}` on {machines}; the minutes are those of the training alone.\n\n"
-        parts += [head + markdown_table(header, rows, left=2), *pictures]
-    return "\n".join(parts) or "No run has been trained at another scale.\n"
+            like = run if run in table else run.rpartition("_")[0]
+            if like not in table or (scale, run) == (settings.scale, like):
+                continue
+            if all(like != other for other, *_ in rows):
+                rows.append((like, settings.scale, table[like]))
+            epochs, minutes = about["epochs"], about["minutes"]
+            rows.append((run, f"{scale}: {epochs} epochs, {minutes} minutes on {about['machine']}", about["metrics"]))
+            for name in about["pictures"]:
+                title = f"{run}, scale {scale}: {name}"
+                pictures.append(f"{title}\n\n![{title}](../results/pictures/{scale}_{run}_{name}.png)\n")
+    if not rows:
+        return "There are none.\n"
+    names = [name for name in metric_names(row for *_, row in rows) if METRICS[name].headline]
+    names = [name for name in names if not name.endswith("_floor")]
+    header = ["run", "training", *(METRICS[name].title + ARROWS[METRICS[name].better] for name in names)]
+    lines = [[run, where, *(marked_number(name, row) for name in names)] for run, where, row in rows]
+    return "\n".join([markdown_table(header, lines, left=2), *pictures])
 
 
 def metric_names(rows: Iterable[Mapping[str, float]]) -> list[str]:
