@@ -26,9 +26,13 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export GOMP_SPINCOUNT ?= 10000
 
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-# Runs at a time: small networks use two cores better as two trainings of one thread. Each takes about 1 GB.
-JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
-CHECK = python scripts/check.py $(if $(SCALE),--scale $(SCALE)) $(RUNS)
+# Runs at a time: small networks use two cores better as two trainings of one thread. Each takes about 1 GB. On a GPU,
+# which one small network leaves mostly idle, as many as its memory holds at 6 GB each, one a core, and at most 8.
+ifneq ($(ATLAS_DEVICE),cpu)
+GPU_MB := $(shell nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | grep -E -m 1 '^[0-9]+$$')
+endif
+JOBS ?= $(shell printf '%s\n' $(CORES) $(if $(GPU_MB),8 $$(($(GPU_MB) / 6000 + 1)),4) | sort -n | head -n 1)
+CHECK = python scripts/check.py --jobs $(JOBS) $(if $(SCALE),--scale $(SCALE)) $(RUNS)
 
 .PHONY: help ready env repro plan gallery readme bench requirements lint format test test-all data gather
 .DEFAULT_GOAL := help

@@ -40,6 +40,7 @@ def main() -> None:
     text = "names under `runs` in params.yaml, none means all of them; or one under `datasets`, to look at it"
     parser.add_argument("runs", nargs="*", help=text)
     parser.add_argument("--scale", help="write this scale into params.yaml first")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time on a GPU, for the forecast (1)")
     parser.add_argument("--record", action="store_true", help=f"update {RECORD} from outputs/timings")
     options = parser.parse_args()
 
@@ -75,7 +76,7 @@ def main() -> None:
         kind, _, name = stage.partition("@")
         if kind == "download" and isinstance(settings.datasets[name], FolderSettings):
             folders.find(name, settings.datasets[name].source)
-    seconds = forecast(settings, stages)
+    seconds = forecast(settings, stages, options.jobs)
     total = sum(seconds.values())
     length = f"{total / 60:.0f} minutes" if total >= 120 else f"{total:.0f} seconds"
     print(
@@ -89,19 +90,23 @@ def main() -> None:
 
 
 def build_model(run: "Run", data: "Data | None" = None) -> str:
-    """Build a run's model and optimizers as `train` does, and say how large they are; `data`: instead of what is there.
+    """Build a run's model as `train` does, check its settings, and say how large both are.
+
+    Args:
+        data: instead of what is in data/.
 
     Raises:
         AtlasError: if a setting does not fit.
     """
     from atlas.core.model import build, find_model
-    from atlas.training.optimizers import make_optimizers
+    from atlas.training.optimizers import group_settings, make_optimizers
     from atlas.training.schedule import Schedule, prepare
 
     arguments, optimization = run.arguments(find_model(run.model), make_optimizers)
     data = data or describe(run.dataset)
     model = build(run.model, data.shape, data.num_classes, arguments)
-    make_optimizers(model, **optimization)
+    # The optimizers themselves would import PyTorch's compiler, which takes seconds.
+    group_settings(model, **optimization)
     prepare(model, run)
     run = run.resolve(data.images, data.shape)
     Schedule.of(run, steps_per_epoch=1)
@@ -229,13 +234,18 @@ def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:
     return stages + list(FINAL_STAGES if final and changed else ())
 
 
-def forecast(settings: "Settings", stages: list[str]) -> dict[str, float]:
+def forecast(settings: "Settings", stages: list[str], jobs: int = 1) -> dict[str, float]:
     """Return about how many seconds of the whole machine each stage takes, from those of the committed run.
 
-    A training without a record counts as that of a similar run; changed settings count by `work`.
+    A training without a record counts as that of a similar run; changed settings count by `work`. Of the `jobs` runs
+    that share a GPU each has its speed, since one alone leaves most of it idle; those that share cores divide them.
     """
+    from atlas.core.device import device_config
+
     recorded = read_json(RECORD, "nothing: it comes with the repository")
     factor = convolution_seconds() / recorded["convolution"]
+    runs = len({stage.partition("@")[2] for stage in stages if stage.partition("@")[0] in RUN_STAGES})
+    at_once = min(jobs, max(1, runs)) if device_config().device.type == "cuda" else 1
     trained = [settings.runs[key] for key in recorded["train"] if key in settings.runs]
     seconds = {}
     for stage in stages:
@@ -246,6 +256,8 @@ def forecast(settings: "Settings", stages: list[str]) -> dict[str, float]:
             similar = max(trained, key=lambda other: likeness(other, run))
             of_similar = recorded["train"][similar.key]
             seconds[stage] += of_similar["seconds"] * work(run) / of_similar["work"] * factor
+        if kind in RUN_STAGES:
+            seconds[stage] /= at_once
     return seconds
 
 

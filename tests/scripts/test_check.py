@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from scripts import check
 from tests.toy import ROOT
 
 from atlas.core import settings as settings_file
+from atlas.core.device import DeviceConfig
 from atlas.core.files import AtlasError
 
 SETTINGS = settings_file.load(ROOT / "params.yaml")
@@ -63,6 +65,38 @@ def test_the_forecast_is_the_recorded_time_scaled_by_machine_and_work() -> None:
     # Without a record of its own, a run counts as a similar one, here the only one.
     (seconds,) = check.forecast(SETTINGS, ["train@mnist_cvae_gan_8"]).values()
     assert seconds == 2 * (1 + 60)
+    # Jobs share cores, and are counted in the seconds of the whole machine.
+    assert check.forecast(SETTINGS, ["sample@mnist_gan"], jobs=2) == {"sample@mnist_gan": 20}
+
+
+@pytest.mark.usefixtures("record")
+def test_runs_at_a_time_on_a_gpu_each_have_its_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atlas.core.device.device_config", lambda: DeviceConfig(torch.device("cuda"), True))
+    stages = ["sample@mnist_gan", "sample@cifar10_vae", "sample@mnist_vae_2"]
+    for jobs, seconds in ((1, 20), (2, 10), (8, 20 / 3)):
+        assert set(check.forecast(SETTINGS, stages, jobs).values()) == {seconds}
+
+
+@pytest.mark.parametrize(
+    ("memory", "cores", "jobs"),
+    [
+        ("", 16, 4),
+        ("", 2, 2),
+        ("143771", 16, 8),
+        ("24576", 16, 5),
+        ("4096", 16, 1),
+        ("81920", 2, 2),
+        ("no driver", 9, 4),
+    ],
+)
+def test_make_repro_takes_as_many_jobs_as_the_machine_holds(tmp_path: Path, memory: str, cores: int, jobs: int) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{f'echo {memory}' if memory else 'exit 9'}\n")
+    tool.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ATLAS_DEVICE": "auto"}
+    command = ["make", "-n", "plan", "VENV=none", f"CORES={cores}"]
+    output = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert f"scripts/check.py --jobs {jobs} " in output
 
 
 def test_a_record_is_made_of_the_timings(record: Path) -> None:

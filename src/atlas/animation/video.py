@@ -59,7 +59,8 @@ def write_gif(path: Path, animation: Animation, fps: int, max_bytes: int = GIF_B
             size = tmp.stat().st_size
             if size <= max_bytes or count <= 2:
                 return
-            count = max(2, min(count - 1, int(count * max_bytes / size)))
+            # Frames that are further apart differ in more pixels.
+            count = max(2, min(count - 1, int(count * (max_bytes / size) ** 1.35)))
 
 
 def _write_gif(

@@ -137,6 +137,28 @@ def make_optimizers(
     Raises:
         AtlasError: if the settings name other groups than the model has.
     """
+    each = group_settings(model, learning_rate=learning_rate, steps=steps, balance=balance)
+    return [
+        ParamGroup(
+            name, params, _optimizer(optimizer, params, rate, momentum), rate, schedule, frequency, gate, gradient_clip
+        )
+        for (name, params), (rate, frequency, gate) in zip(model.param_groups().items(), each, strict=True)
+    ]
+
+
+def group_settings(
+    model: Model,
+    *,
+    learning_rate: float | dict[str, float],
+    steps: dict[str, int] | None = None,
+    balance: dict[str, Gate] | None = None,
+    **_: Any,
+) -> list[tuple[float, float, tuple[float | None, float | None]]]:
+    """Return the learning rate, frequency and gate of each parameter group; arguments as of `make_optimizers`.
+
+    Raises:
+        AtlasError: if the settings name other groups than the model has.
+    """
     groups = model.param_groups()
     rates = _per_group("learning_rate", learning_rate, groups)
     counts = _per_group("steps", steps or 1, groups)
@@ -144,19 +166,8 @@ def make_optimizers(
     for name in gates:
         if name not in groups:
             raise AtlasError(f"balance: found group {name}; the model's parameter groups are {', '.join(groups)}")
-    return [
-        ParamGroup(
-            name,
-            params,
-            _optimizer(optimizer, params, rates[name], momentum),
-            rates[name],
-            schedule,
-            frequency=counts[name] / max(counts.values()),
-            gate=tuple(gates.get(name, (None, None))),  # type: ignore[arg-type]
-            gradient_clip=gradient_clip,
-        )
-        for name, params in groups.items()
-    ]
+    most = max(counts.values())
+    return [(rates[name], counts[name] / most, tuple(gates.get(name, (None, None)))) for name in groups]  # type: ignore[misc]
 
 
 def cosine_schedule(progress: float) -> float:
