@@ -129,7 +129,7 @@ class Data(NamedTuple):
 
 @cache
 def describe(name: str) -> Data:
-    """Describe a data set: as it is in data/NAME, else as its folder will be read, else as CIFAR-10.
+    """Describe a data set: as it is in data/NAME, else as its folder or its official files will be read.
 
     Raises:
         AtlasError: if there is no such folder, or it holds no data set.
@@ -143,7 +143,10 @@ def describe(name: str) -> Data:
         return Data(dataset.counts["train"], dataset.shape, len(dataset.classes))
     settings = settings_file.load().datasets[name]
     if not isinstance(settings, FolderSettings):
-        return Data(50_000, (3, 32, 32), 10)
+        from atlas.data.download import SOURCES
+
+        source = SOURCES[name]
+        return Data(source.num_train, source.shape, 10)
     from atlas.data import folder as folders
 
     found = folders.find(name, settings.source)

@@ -166,18 +166,21 @@ class Source(NamedTuple):
     """Official training images."""
     read: Callable[[Path, Path | None], Decoded]
     """(empty working folder, mirror) -> the decoded data set."""
+    shape: tuple[int, int, int]
+    """Channels, height, width."""
     framing: str = "crop"
     background: str = "#ffffff"
 
 
+GRAY, COLOR = (1, 28, 28), (3, 32, 32)
 SOURCES: dict[str, Source] = {
-    "mnist": Source(60_000, partial(_torchvision, MNIST), "digit"),
-    "fashion_mnist": Source(60_000, partial(_torchvision, FashionMNIST), "pad", "#000000"),
-    "kmnist": Source(60_000, partial(_torchvision, KMNIST), "digit"),
-    "usps": Source(7_291, partial(_torchvision, USPS), "digit"),
-    "cifar10": Source(50_000, partial(_torchvision, CIFAR10)),
-    "cifar100": Source(50_000, partial(_torchvision, CIFAR100)),
-    "svhn": Source(73_257, partial(_torchvision, SVHN)),
-    "digits": Source(1_797 - 1_797 // 5, _digits, "digit"),
+    "mnist": Source(60_000, partial(_torchvision, MNIST), GRAY, "digit"),
+    "fashion_mnist": Source(60_000, partial(_torchvision, FashionMNIST), GRAY, "pad", "#000000"),
+    "kmnist": Source(60_000, partial(_torchvision, KMNIST), GRAY, "digit"),
+    "usps": Source(7_291, partial(_torchvision, USPS), (1, 16, 16), "digit"),
+    "cifar10": Source(50_000, partial(_torchvision, CIFAR10), COLOR),
+    "cifar100": Source(50_000, partial(_torchvision, CIFAR100), COLOR),
+    "svhn": Source(73_257, partial(_torchvision, SVHN), COLOR),
+    "digits": Source(1_797 - 1_797 // 5, _digits, GRAY, "digit"),
 }
 """Every data set that is downloaded by its name."""
