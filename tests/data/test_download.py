@@ -31,7 +31,7 @@ from atlas.core.datasets import SPLITS, Dataset
 from atlas.core.files import AtlasError
 from atlas.core.schema import DatasetSettings
 from atlas.core.settings import OFFICIAL
-from atlas.data.download import download
+from atlas.data.download import SOURCES, download
 from atlas.data.splits import stratified
 
 TRAIN, TEST = 60, 20
@@ -171,7 +171,7 @@ def test_mnist_is_decoded_and_split(tmp_path: Path, mnist: tuple[Path, Truth]) -
     assert download("mnist", 10, tmp_path / "data" / "mnist", mirror) == f"the mirror {mirror}"
     _assert_splits(_arrays(tmp_path / "data" / "mnist"), truth, 10)
     dataset = Dataset.open(tmp_path / "data" / "mnist")
-    assert dataset.shape == (1, 28, 28) and dataset.classes == list("0123456789")
+    assert dataset.shape == (1, 28, 28) == SOURCES["mnist"].shape and dataset.classes == list("0123456789")
     assert dataset.counts == {"train": 50, "validation": 10, "test": 20}
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mnist"]
     assert _bytes(mirror) == before
@@ -182,7 +182,7 @@ def test_cifar10_is_the_same_from_folder_and_archive(tmp_path: Path, cifar10: tu
     download("cifar10", 10, tmp_path / "folder", mirror)
     _assert_splits(_arrays(tmp_path / "folder"), truth, 10)
     dataset = Dataset.open(tmp_path / "folder")
-    assert dataset.shape == (3, 32, 32) and dataset.classes == CLASSES
+    assert dataset.shape == (3, 32, 32) == SOURCES["cifar10"].shape and dataset.classes == CLASSES
     (mirror / "cifar-10-batches-py" / "data_batch_4").unlink()
     download("cifar10", 10, tmp_path / "incomplete", mirror)
     shutil.rmtree(mirror / "cifar-10-batches-py")
@@ -198,7 +198,8 @@ def test_data_sets_in_the_format_of_mnist(
     _write_mnist(kind, tmp_path / "mirror", truth, monkeypatch)
     download(name, 0.25, tmp_path / name, tmp_path / "mirror")
     _assert_splits(_arrays(tmp_path / name), truth, 15)
-    assert Dataset.open(tmp_path / name).classes == kind.classes
+    dataset = Dataset.open(tmp_path / name)
+    assert dataset.classes == kind.classes and dataset.shape == SOURCES[name].shape
 
 
 def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +218,8 @@ def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": md5["meta"]})
     download("cifar100", 20, tmp_path / "cifar100", tmp_path / "mirror")
     _assert_splits(_arrays(tmp_path / "cifar100"), truth, 20)
-    assert Dataset.open(tmp_path / "cifar100").classes == names
+    dataset = Dataset.open(tmp_path / "cifar100")
+    assert dataset.classes == names and dataset.shape == SOURCES["cifar100"].shape
 
 
 @pytest.mark.parametrize(("name", "kind"), [("svhn", SVHN), ("usps", USPS)])
@@ -244,7 +246,8 @@ def test_data_sets_of_one_file_a_split(
     monkeypatch.setattr(kind, "split_list", files)
     download(name, 15, tmp_path / name, mirror)
     _assert_splits(_arrays(tmp_path / name), truth, 15)
-    assert Dataset.open(tmp_path / name).classes == [str(digit) for digit in range(10)]
+    dataset = Dataset.open(tmp_path / name)
+    assert dataset.classes == [str(digit) for digit in range(10)] and dataset.shape == SOURCES[name].shape
     _flip(mirror / files["test"][1])
     with pytest.raises(AtlasError, match="is not the official file"):
         download(name, 15, tmp_path / name, mirror)
