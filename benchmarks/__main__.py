@@ -11,11 +11,12 @@ from typing import Any
 
 from atlas.core.device import DeviceConfig, device_config
 from atlas.core.files import AtlasError, atomic_write, read_json, run_stage, write_json
-from benchmarks import levers, report, speed, startup
-from benchmarks.cases import Case, cases, changed, load_split
+from atlas.metrics.classifier import Judge
+from benchmarks import levers, quality, report, speed, startup
+from benchmarks.cases import CLASSES, SHAPES, Case, cases, changed, load_split
 from benchmarks.speed import Pace, Row
 
-PARTS = ("speed", "levers", "startup")
+PARTS = ("speed", "levers", "startup", "time_to_quality")
 TARGET, PAGE = Path("results/benchmarks.json"), Path("docs/benchmarks.md")
 SPEED_PACE, LEVER_PACE = Pace(turn=0.1, rounds=5, seconds=4.0), Pace(turn=0.3, rounds=9, seconds=35.0)
 TRIAL_PACE = Pace(turn=0.01, rounds=2, seconds=0.1)
@@ -46,6 +47,11 @@ def measure(part: str, config: DeviceConfig, quick: bool) -> list[Row]:
     if part == "startup":
         return startup.measure(1 if quick else 3)
     noise, chosen = TRIAL_IMAGES if quick else None, cases()
+    if part == "time_to_quality":
+        (case,) = (case for case in chosen if case.run.key == quality.RUN)
+        run = changed(small(case).run, epochs=2) if quick else case.run
+        judge = Judge(SHAPES[run.dataset], CLASSES, 8) if quick else quality.load_judge(run.dataset, config)
+        return quality.measure(run, judge, config, noise)
     if part == "speed":
         chosen = [small(case) for case in (chosen[0], chosen[-1])] if quick else chosen
         return speed.measure(chosen, config, TRIAL_PACE if quick else SPEED_PACE, noise)

@@ -200,10 +200,12 @@ def test_every_variant_is_timed_on_both_data_sets_at_both_sizes() -> None:
 
 def test_a_trial_measures_each_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpu: DeviceConfig) -> None:
     monkeypatch.chdir(ROOT)
-    rows = {part: bench.measure(part, cpu, quick=True) for part in ("speed", "levers")}
+    rows = {part: bench.measure(part, cpu, quick=True) for part in ("speed", "levers", "time_to_quality")}
     assert [row["case"] for row in rows["speed"]] == ["mnist ae, default size", "cifar10 vae_gan, original size"]
     for row in rows["speed"]:
         assert row["ours, images/s"] > 0 and 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+    (last,) = rows["time_to_quality"]
+    assert last["step"] == 2 * bench.TRIAL_IMAGES // 16 and 0 <= last["label accuracy"] <= 1 and last["frechet"] > 0
     monkeypatch.setattr(bench, "TARGET", tmp_path / "benchmarks.json")
     monkeypatch.setattr(bench, "PAGE", tmp_path / "benchmarks.md")
     for part, measured in rows.items():
@@ -214,7 +216,7 @@ def test_a_trial_measures_each_part(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks", "sped"])
-    with pytest.raises(AtlasError, match="found part 'sped'; allowed: speed, levers, startup"):
+    with pytest.raises(AtlasError, match="found part 'sped'; allowed: speed, levers, startup, time_to_quality"):
         bench.main()
 
 
