@@ -15,7 +15,7 @@ from atlas.metrics.distances import frechet_distance, laplacian_energies
 from atlas.training.average import Average
 from atlas.training.loop import train_step
 from atlas.training.optimizers import make_optimizers
-from atlas.training.schedule import Schedule
+from atlas.training.schedule import Schedule, prepare
 from benchmarks.cases import CLASSES, SHAPES, load_split, make_model
 from benchmarks.speed import Row
 
@@ -42,6 +42,7 @@ def measure(run: Run, judge: Judge, config: DeviceConfig, noise: int | None = No
     run = run.resolve(len(training), SHAPES[run.dataset])
     model, optimization = make_model(run)
     groups = make_optimizers(config.to_device(model), **optimization)
+    prepare(model, run)
     average, batch_size = Average(model, run.training.ema), run.train.batch_size
     schedule = Schedule.of(run, len(training) // batch_size)
     rows: list[Row] = []
@@ -70,7 +71,9 @@ def quality(average: Average, judge: Judge, split: Split, batch_size: int) -> di
     generator, shown = torch.Generator().manual_seed(0), average.shown.eval()
     samples = torch.cat([shown.sample(labels, generator) for labels in split.labels.split(batch_size)])
     images = to_unit(split.images)
-    real, fake = (torch.cat([judge.features(part) for part in all_.split(batch_size)]) for all_ in (images, samples))
+    real, fake = (
+        torch.cat([judge.features(part) for part in pictures.split(batch_size)]) for pictures in (images, samples)
+    )
     correct = judge.logits(fake).argmax(1) == split.labels
     return {
         "label accuracy": correct.float().mean().item(),
