@@ -71,7 +71,7 @@ def test_trainings_beside_the_set_stand_below_the_run_they_are_compared_with() -
         "| mnist_gan | night: 48 epochs, 54 minutes on two cores | 1.50 |  |  |",
     ]
     assert [line for line in pictures.splitlines() if line.startswith("!")] == [
-        f"![{run}, scale {scale}: {name}](../results/pictures/{scale}_{run}_{name}.png)"
+        f"![{run}, scale {scale}, 48 epochs: {name}](../results/pictures/{scale}_{run}_{name}.png)"
         for scale, run in (("cpu", "mnist_gan_original"), ("night", "mnist_gan"))
         for name in ("samples", "maps")
     ]

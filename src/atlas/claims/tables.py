@@ -122,7 +122,7 @@ def beside_table(table: Table, settings: Settings, beside: Beside) -> str:
             epochs, minutes = about["epochs"], about["minutes"]
             rows.append((run, f"{scale}: {epochs} epochs, {minutes} minutes on {about['machine']}", about["metrics"]))
             for name in about["pictures"]:
-                title = f"{run}, scale {scale}: {name}"
+                title = f"{run}, scale {scale}, {epochs} epochs: {name}"
                 pictures.append(f"{title}\n\n![{title}](../results/pictures/{scale}_{run}_{name}.png)\n")
     if not rows:
         return "There are none.\n"
