@@ -188,6 +188,7 @@ NOT_COUNTS = [
         # A parameter group, or a value of one, that is not one.
         (f"{GAN}.learning_rate", {"decodr": 0.1}, "learning_rate.decodr: unknown key, did you mean 'decoder'?; allow"),
         (f"{GAN}.learning_rate", {"decoder": -1.0}, "learning_rate.decoder: found -1.0; allowed: a number above 0"),
+        ("models.gan.network", "dct", "models.gan.network: found 'dct'; allowed: conv, original"),
         (f"{GAN}.learning_rate", "fast", "learning_rate: found 'fast'; allowed: a number above 0 or a mapping"),
         (f"{GAN}.steps", {"decoder": 1.5}, f"steps.decoder: found 1.5; allowed: {COUNT}"),
         (f"{GAN}.steps", 3, f"{GAN}.steps: found 3; allowed: a mapping"),

@@ -112,10 +112,14 @@ def test_a_classifier_reads_the_label_from_the_features_and_the_logit_knows_none
     logits, features = network(images, labels)
     assert torch.equal(logits, network(images, (labels + 1) % 10)[0]) and network.classifier is not None
     odds = network.classifier(functional.leaky_relu(features, 0.3)).double().exp()
-    by_hand = -(odds[torch.arange(12), labels] / odds.sum(1)).log().mean()
-    assert network.class_loss(features, labels).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    by_hand = -(odds[torch.arange(12), labels] / odds.sum(1)).log()
+    losses = network.class_losses(features, torch.cat([features, features[:6], features[:6]]), labels)
+    assert losses["real_class_loss"].item() == pytest.approx(by_hand.mean().item(), rel=1e-5)
+    again = -(odds[:6][torch.arange(6), labels[6:]] / odds[:6].sum(1)).log()
+    expected = torch.cat([by_hand, by_hand[:6], again]).mean()
+    assert losses["fake_class_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     plain = Discriminator((1, 16, 16), 0.125, cond_classes=10)
-    assert plain.classifier is None and plain.class_loss(features, labels).item() == 0
+    assert plain.classifier is None and plain.class_losses(features, features, labels) == {}
 
 
 def test_the_originals_drop_out_where_the_tutorial_does() -> None:

@@ -10,7 +10,7 @@ from atlas.core.schema import Fraction, LatentDim, Weight, Width
 from atlas.nn.augment import augment
 from atlas.nn.conv import LabelPath
 from atlas.nn.losses import nll_fake, nll_real
-from atlas.nn.networks import DISCRIMINATORS, GENERATORS, AdversarialNetwork
+from atlas.nn.networks import DISCRIMINATORS, GENERATORS
 
 
 class GAN(Model):
@@ -36,7 +36,7 @@ class GAN(Model):
         conditional: bool,
         label_path: LabelPath,
         class_weight: Weight,
-        network: AdversarialNetwork,
+        network: Literal["conv", "original"],
         adversarial_loss: Literal["non_saturating", "hinge"],
         spectral_norm: bool,
         dropout: Fraction,
@@ -73,24 +73,18 @@ class GAN(Model):
         else:
             d_loss = 0.5 * (nll_real(real_logits) + nll_fake(fake_logits)).mean()
             g_loss = nll_real(fake_logits).mean()
-        real_class = self.discriminator.class_loss(real_features, labels)
-        fake_class = self.discriminator.class_loss(fake_features, labels)
-        terms = (
-            {}
-            if self.discriminator.classifier is None
-            else {"real_class_loss": real_class, "fake_class_loss": fake_class}
-        )
+        class_losses = self.discriminator.class_losses(real_features, fake_features, labels)
         return Losses(
             {
-                "generator": g_loss + self.class_weight * fake_class,
-                "discriminator": d_loss + self.class_weight * real_class,
+                "generator": g_loss + self.class_weight * class_losses.get("fake_class_loss", 0),
+                "discriminator": d_loss + self.class_weight * class_losses.get("real_class_loss", 0),
             },
             {
                 "discriminator_loss": d_loss,
                 "generator_loss": g_loss,
                 "real_probability": real_logits.sigmoid().mean(),
                 "fake_probability": fake_logits.sigmoid().mean(),
-                **terms,
+                **class_losses,
             },
             discriminator=d_loss,
         )

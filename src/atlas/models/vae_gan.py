@@ -116,13 +116,7 @@ class VAEGAN(Model):
         fake_logits = torch.stack([reconstruction_logits, prior_logits])
 
         fake_features = torch.cat([reconstruction_features, prior_features])
-        real_class = self.discriminator.class_loss(real_features, labels)
-        fake_class = self.discriminator.class_loss(fake_features, labels.repeat(2))
-        terms = (
-            {}
-            if self.discriminator.classifier is None
-            else {"real_class_loss": real_class, "fake_class_loss": fake_class}
-        )
+        class_losses = self.discriminator.class_losses(real_features, fake_features, labels)
         kl = gaussian_kl(mean, log_variance).sum(1).mean()
         feature_loss = self._feature_loss(reconstruction_features, real_features.detach(), prior_features.detach())
         distance = feature_loss + self.pixel_weight * squared_error(reconstruction, images).mean()
@@ -132,8 +126,8 @@ class VAEGAN(Model):
         return Losses(
             {
                 "encoder": self.warmed_up(kl) + distance,
-                "decoder": self.gamma * distance + g_loss + self.class_weight * fake_class,
-                "discriminator": d_loss + self.class_weight * real_class,
+                "decoder": self.gamma * distance + g_loss + self.class_weight * class_losses.get("fake_class_loss", 0),
+                "discriminator": d_loss + self.class_weight * class_losses.get("real_class_loss", 0),
             },
             {
                 "rate": kl,
@@ -141,7 +135,7 @@ class VAEGAN(Model):
                 "discriminator_loss": d_loss,
                 "real_probability": real_logits.sigmoid().mean(),
                 "fake_probability": fake_logits.sigmoid().mean(),
-                **terms,
+                **class_losses,
             },
             discriminator=d_loss,
         )

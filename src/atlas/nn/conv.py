@@ -158,7 +158,7 @@ class Discriminator(Conditioned):
     * `label_path` projection: the logit gains the inner product of the features with a vector of the label's own
       (Miyato and Koyama 2018).
     * `label_path` classifier: the logit knows no label. Another dense layer tells the label from the features, of real
-      and of generated images (ACGAN, Odena et al. 2017): `class_loss`.
+      and of generated images (ACGAN, Odena et al. 2017): `class_losses`.
     * With `spectral_norm` each layer is divided by its largest singular value (Miyato et al. 2018).
 
     Pixels are brought to [-0.5, 0.5] first, unless `original`: without that no discriminator learned to tell generated
@@ -225,9 +225,17 @@ class Discriminator(Conditioned):
             logits = logits + (self.projection(one_hot(labels, self.num_classes, 1.0)) * active).sum(1).float()
         return logits, features.float()
 
-    def class_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of labels [N] that the classifier reads from features [N, F], mean in nats; without one 0."""
+    def class_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropies of labels [N] read from features of real [N, F] and generated images [k N, F], mean in nats.
+
+        Without a classifier there are none.
+        """
         if self.classifier is None:
-            return features.new_zeros(())
-        logits = self.classifier(nn.functional.leaky_relu(features, NEGATIVE_SLOPE)).float()
-        return nn.functional.cross_entropy(logits, labels)
+            return {}
+        classifier = self.classifier
+
+        def cross_entropy(features: Tensor) -> Tensor:
+            logits = classifier(nn.functional.leaky_relu(features, NEGATIVE_SLOPE)).float()
+            return nn.functional.cross_entropy(logits, labels.repeat(len(features) // len(labels)))
+
+        return {"real_class_loss": cross_entropy(real), "fake_class_loss": cross_entropy(fake)}
