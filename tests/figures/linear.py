@@ -50,6 +50,11 @@ class WithoutPrior(Linear):
     rates = Model.rates
 
 
+class WithoutEncoder(Linear):
+    encode = Model.encode
+    rates = Model.rates
+
+
 def run_figures(
     model: Model, test: Split, folder: Path, classes: Sequence[str] = CLASSES, shown: Sequence[int] | None = None,
     **changes: int,

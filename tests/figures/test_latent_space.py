@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.figures.linear import Linear, WithoutPrior, run_figures
+from tests.figures.linear import Linear, WithoutEncoder, WithoutPrior, run_figures
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.latent import pca
@@ -43,6 +43,22 @@ def test_the_maps_of_a_large_code_lie_around_that_of_a_test_image(
     expected[figures.axes] = torch.from_numpy(np.array([first[2], second[0]]))
     pixels = maps[0, 2].reshape(-1)[:4]
     np.testing.assert_allclose(pixels, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)
+
+
+def test_without_an_encoder_the_map_is_the_plane_through_three_draws(
+    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, tuple] = {}
+    monkeypatch.setattr(sheets, "latent_map", lambda path, *rest: calls.__setitem__(path.name, rest))
+    figures = run_figures(WithoutEncoder(), noise(50, (1, 4, 4)), tmp_path, map_steps=3)
+    latent_space.latent_maps(figures)
+    maps, first, second, *_ = calls["map.png"]
+    assert first.tolist() == [0, 0.5, 1] and second.tolist() == [1, 0.5, 0]
+    draws = figures.prior_codes(3)
+    draws = draws * 2 / draws.norm(dim=1, keepdim=True)  # as long as nearly all codes of many dimensions: sqrt(4)
+    for (row, column), draw in zip([(2, 0), (2, 2), (0, 0)], draws, strict=True):
+        pixels = maps[row, column].reshape(-1)[:4]
+        np.testing.assert_allclose(pixels, (255 * draw.clamp(0, 1)).round().numpy(), atol=1)
 
 
 def test_a_traversal_moves_one_dimension_of_the_first_image(

@@ -54,6 +54,16 @@ def map_codes(first: Tensor, second: Tensor, latent_dim: int) -> Tensor:
     return codes.flatten(0, 1)
 
 
+def plane_codes(draws: Tensor, places: Tensor) -> Tensor:
+    """Return codes [N, d] of places [N, 2] on the plane through three draws [3, d] from N(0, I).
+
+    The draws lie at (0, 0), (1, 0) and (0, 1).
+    They are brought to the length that nearly all codes of the prior have, sqrt(d): between two draws it is less.
+    """
+    codes = draws[0] + places @ (draws[1:] - draws[0])
+    return codes / codes.norm(dim=1, keepdim=True) * draws.shape[1] ** 0.5
+
+
 def pca(codes: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
     """Return the mean [d] of codes [N, d], their `count` largest principal components [d, count] and their share.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atlas.core.datasets import Split, to_unit
 from atlas.core.files import atomic_write, write_json
-from atlas.core.latent import BATCH_SIZE, batch_size, decode_uint8, encode_dataset, map_codes, to_uint8
+from atlas.core.latent import BATCH_SIZE, batch_size, decode_uint8, encode_dataset, map_codes, plane_codes, to_uint8
 from atlas.core.model import Model
 from atlas.export.onnx import NETWORKS, export_discriminator, export_small
 from atlas.plotting.canvas import grid
@@ -164,16 +164,6 @@ def calibration_inputs(model: Model, network: str, metadata: dict, test: Split) 
     if not model.can("encode"):
         return codes, all_labels
     return torch.cat([codes, encode_dataset(model, images, labels)]), torch.cat([all_labels, labels])
-
-
-def plane_codes(draws: Tensor, places: Tensor) -> Tensor:
-    """Return codes [N, d] of places [N, 2] on the plane through three draws [3, d] from N(0, I).
-
-    The draws lie at (0, 0), (1, 0) and (0, 1).
-    They are brought to the length that nearly all codes of the prior have, sqrt(d): between two draws it is less.
-    """
-    codes = draws[0] + places @ (draws[1:] - draws[0])
-    return codes / codes.norm(dim=1, keepdim=True) * draws.shape[1] ** 0.5
 
 
 def draw_map(model: Model, metadata: dict) -> np.ndarray:

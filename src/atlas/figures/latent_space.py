@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from atlas.core.latent import map_axes, map_codes, pca
+from atlas.core.latent import map_axes, map_codes, pca, plane_codes
 from atlas.figures.context import RunFigures, dimension_name
 from atlas.plotting import charts, sheets
 from atlas.plotting.canvas import Array
+
+Axes = tuple[Tensor, Tensor]  # the values of a map along its sides, [n] each
 
 MANY_DIMENSIONS = 64  # from which on two of them say next to nothing
 
@@ -16,9 +18,14 @@ MANY_DIMENSIONS = 64  # from which on two of them say next to nothing
 def latent_maps(figures: RunFigures) -> None:
     """Draw the map over two dimensions, of each label and of all together.
 
-    The others of a large code are those of a test image: far from the shell of the prior, zero is no image.
+    The others of a large code are those of a test image: far from the shell of the prior, zero is no image. Where there
+    is no encoder, the map is the plane through three codes drawn from the prior, as in the explorer.
     """
-    model, names, subject = figures.model, figures.axis_names, f"Map of {figures.axes_description}"
+    model = figures.model
+    if figures.codes is None and model.latent_dim > 2:
+        _map_of_draws(figures)
+        return
+    names, subject = figures.axis_names, f"Map of {figures.axes_description}"
     directions = torch.eye(model.latent_dim)[:, figures.axes]
     off = 1 - directions.sum(1)
     if figures.codes is None or model.has_prior:
@@ -31,9 +38,27 @@ def latent_maps(figures: RunFigures) -> None:
         center, rest = _code_of_one(figures) * off, "those of a test image"
         subject += ", around a test image"
     alt += "" if model.latent_dim <= 2 else f", the other dimensions {rest}"
-    file, which = ("maps.png", f": {figures.every_label}") if model.conditional else ("map.png", "")
-    maps, first, second = _draw_plane(figures, file, subject + which, alt, center, directions, codes, names)
-    for label, images in zip(figures.labels, maps, strict=True) if model.conditional else ():
+    axes, grid = _plane(figures, center, directions, codes)
+    _draw_maps(figures, subject, alt, axes, grid, names)
+
+
+def _map_of_draws(figures: RunFigures) -> None:
+    alt = (
+        "images decoded from the plane through three codes drawn from N(0, I), which lie at the lower left, the lower "
+        "right and the upper left"
+    )
+    steps = torch.linspace(0, 1, figures.fitting(figures.settings.map_steps))
+    axes = steps, steps.flip(0)
+    grid = plane_codes(figures.prior_codes(3), map_codes(*axes, 2))
+    _draw_maps(figures, "Map between three codes drawn from N(0, I)", alt, axes, grid, ("2nd draw", "3rd draw"))
+
+
+def _draw_maps(figures: RunFigures, subject: str, alt: str, axes: Axes, grid: Tensor, names: tuple[str, str]) -> None:
+    """Draw the codes of a map [n * n, d] with every label in one figure, and of a conditional model each in its own."""
+    file, which = ("maps.png", f": {figures.every_label}") if figures.model.conditional else ("map.png", "")
+    maps = _draw_plane(figures, file, subject + which, alt, axes, grid, names)
+    first, second = (values.numpy() for values in axes)
+    for label, images in zip(figures.labels, maps, strict=True) if figures.model.conditional else ():
         path, title = figures.add(f"map_{label}.png", f"{subject}: label {figures.names[label]}", alt)
         sheets.latent_map(path, images, first, second, title, names)
 
@@ -52,7 +77,8 @@ def pca_map(figures: RunFigures) -> None:
     names = ("1st component", "2nd component")
     residual = _code_of_one(figures) - mean
     center = mean + residual - components @ (components.T @ residual)
-    _draw_plane(figures, "plane.png", title, alt, center, components, (codes - mean) @ components, names)
+    axes, grid = _plane(figures, center, components, (codes - mean) @ components)
+    _draw_plane(figures, "plane.png", title, alt, axes, grid, names)
 
 
 def _code_of_one(figures: RunFigures) -> Tensor:
@@ -60,25 +86,29 @@ def _code_of_one(figures: RunFigures) -> Tensor:
     return figures.codes_of(figures.style_sources[:1])[0]
 
 
-def _draw_plane(
-    figures: RunFigures, file: str, title: str, alt: str, center: Tensor, directions: Tensor, codes: Tensor | None,
-    names: tuple[str, str],
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Draw and return maps [L, n, n, C, H, W] over center [d] + directions [d, 2], and return its axes [n] and [n].
+def _plane(figures: RunFigures, center: Tensor, directions: Tensor, codes: Tensor | None) -> tuple[Axes, Tensor]:
+    """Return the axes of a map and its codes [n * n, d], center [d] + directions [d, 2].
 
     The axes cover codes [N, 2] in the plane, or the prior where these are None.
     """
     side = figures.fitting(figures.settings.map_steps)
     axes = map_axes(side, figures.settings.map_quantile, codes)
-    grid = (center + map_codes(*axes, directions.shape[1]) @ directions.T).unflatten(0, (side, side))
-    maps = np.stack([figures.decode(grid, label) for label in figures.labels])
-    path, title = figures.add(file, title, alt)
+    return axes, center + map_codes(*axes, directions.shape[1]) @ directions.T
+
+
+def _draw_plane(
+    figures: RunFigures, file: str, title: str, alt: str, axes: Axes, grid: Tensor, names: tuple[str, str]
+) -> Array:
+    """Draw and return the maps [L, n, n, C, H, W] of codes [n * n, d]."""
     first, second = (values.numpy() for values in axes)
+    codes = grid.unflatten(0, (len(second), len(first)))
+    maps = np.stack([figures.decode(codes, label) for label in figures.labels])
+    path, title = figures.add(file, title, alt)
     if figures.model.conditional:
         sheets.latent_maps(path, maps, first, second, figures.shown_names, title, names)
     else:
         sheets.latent_map(path, maps[0], first, second, title, names)
-    return maps, first, second
+    return maps
 
 
 def traversals(figures: RunFigures) -> None:

@@ -52,12 +52,9 @@ def discretized_logistic(means: Tensor, images: Tensor, log_scale: Tensor, level
     # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)), with u > l: no cancellation,
     # and l - u known exactly, however wide the scale.
     width = torch.log(-torch.expm1(-2 * half * inverse))
-    inside = functional.logsigmoid(upper) + functional.logsigmoid(-lower) + width
-    log_probability = torch.where(
-        images < half,
-        functional.logsigmoid(upper),
-        torch.where(images > 1 - half, functional.logsigmoid(-lower), inside),
-    )
+    below, above = functional.logsigmoid(upper), functional.logsigmoid(-lower)
+    inside = below + above + width
+    log_probability = torch.where(images < half, below, torch.where(images > 1 - half, above, inside))
     return -_per_image(log_probability)
 
 
