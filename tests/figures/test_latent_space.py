@@ -17,48 +17,53 @@ from atlas.plotting import sheets
 Noise = Callable[..., Split]
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple]:
+    """Images and sides of every map that is drawn, by file, in place of the picture."""
+    maps: dict[str, tuple] = {}
+    monkeypatch.setattr(sheets, "latent_map", lambda path, *rest: maps.__setitem__(path.name, rest[:3]))
+    return maps
+
+
+def assert_decoded(image: np.ndarray, code: torch.Tensor) -> None:
+    """`image` [1, 4, 4] is that of a code [4] of `Linear`: its first pixels."""
+    np.testing.assert_allclose(image.reshape(-1)[:4], (255 * code.clamp(0, 1)).round().numpy(), atol=1)
+
+
 def test_the_maps_of_a_large_code_lie_around_that_of_a_test_image(
-    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: dict[str, tuple], noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: dict[str, tuple] = {}
-    monkeypatch.setattr(sheets, "latent_map", lambda path, *rest: calls.__setitem__(path.name, rest))
     figures = run_figures(Linear(), noise(200, (1, 4, 4)), tmp_path, map_steps=3)
     latent_space.pca_map(figures)
-    assert not calls, "two dimensions of four say enough"
+    assert not drawn, "two dimensions of four say enough"
     monkeypatch.setattr(latent_space, "MANY_DIMENSIONS", 4)
     latent_space.pca_map(figures)
-    maps, first, second, *_ = calls["plane.png"]
+    maps, first, second = drawn["plane.png"]
     assert figures.codes is not None
     mean, components, _ = pca(figures.codes, 2)
     # Off the plane it is the image's code; in the plane it runs over the codes, as seen from their mean.
     code = figures.codes[figures.style_sources[0]]
     projections = torch.from_numpy(np.array([first[2], second[0]]))
     own = torch.linalg.lstsq(components, code - mean).solution
-    expected = code + components @ (projections - own)
-    pixels = maps[0, 2].reshape(-1)[:4]
-    np.testing.assert_allclose(pixels, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)
+    assert_decoded(maps[0, 2], code + components @ (projections - own))
     latent_space.latent_maps(figures)
-    maps, first, second, *_ = calls["map.png"]
+    maps, first, second = drawn["map.png"]
     expected = code.clone()
     expected[figures.axes] = torch.from_numpy(np.array([first[2], second[0]]))
-    pixels = maps[0, 2].reshape(-1)[:4]
-    np.testing.assert_allclose(pixels, (255 * expected.clamp(0, 1)).round().numpy(), atol=1)
+    assert_decoded(maps[0, 2], expected)
 
 
 def test_without_an_encoder_the_map_is_the_plane_through_three_draws(
-    noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: dict[str, tuple], noise: Noise, tmp_path: Path
 ) -> None:
-    calls: dict[str, tuple] = {}
-    monkeypatch.setattr(sheets, "latent_map", lambda path, *rest: calls.__setitem__(path.name, rest))
     figures = run_figures(WithoutEncoder(), noise(50, (1, 4, 4)), tmp_path, map_steps=3)
     latent_space.latent_maps(figures)
-    maps, first, second, *_ = calls["map.png"]
+    maps, first, second = drawn["map.png"]
     assert first.tolist() == [0, 0.5, 1] and second.tolist() == [1, 0.5, 0]
     draws = figures.prior_codes(3)
     draws = draws * 2 / draws.norm(dim=1, keepdim=True)  # as long as nearly all codes of many dimensions: sqrt(4)
     for (row, column), draw in zip([(2, 0), (2, 2), (0, 0)], draws, strict=True):
-        pixels = maps[row, column].reshape(-1)[:4]
-        np.testing.assert_allclose(pixels, (255 * draw.clamp(0, 1)).round().numpy(), atol=1)
+        assert_decoded(maps[row, column], draw)
 
 
 def test_a_traversal_moves_one_dimension_of_the_first_image(
