@@ -79,5 +79,5 @@ def check_finite(numbers: Mapping[str, float], where: str, checkpoint: str) -> N
     if broken:
         raise AtlasError(
             f"training diverged {where}: {', '.join(broken)}; {checkpoint}. "
-            "A smaller learning_rate, or another seed, usually helps"
+            "A smaller learning_rate, a gradient_clip or another seed usually helps"
         )
