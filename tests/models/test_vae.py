@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from atlas.core.datasets import to_unit
 from atlas.core.device import DeviceConfig
-from atlas.models.vae import MADE, InverseAutoregressiveFlow, MaskedLinear
+from atlas.models.vae import MADE, MAX_LOG_VARIANCE, InverseAutoregressiveFlow, MaskedLinear
 from atlas.nn.networks import DECODERS, ENCODERS
 from atlas.training.loop import train_step
 from atlas.training.optimizers import make_optimizers
@@ -83,6 +83,21 @@ def test_beta_multiplies_the_rate_in_nats(make: Build, noise: Noise, name: str, 
     terms = losses.terms
     torch.testing.assert_close(losses["autoencoder"], terms["distortion"] + beta * terms["rate"])
     torch.testing.assert_close(terms["nelbo"], terms["distortion"] + terms["rate"])
+
+
+class Extrapolating(nn.Module):
+    """An encoder that meets an image unlike all others."""
+
+    def forward(self, images: Tensor, _: Tensor) -> Tensor:
+        return images.new_full((len(images), 10), 90.0)
+
+
+def test_no_posterior_is_much_wider_than_the_prior(make: Build, noise: Noise) -> None:
+    model, split = make("vae", latent_dim=5), noise(6)
+    model.encoder = Extrapolating()
+    mean, log_variance = model.posterior(to_unit(split.images), split.labels)
+    assert (mean == 90).all() and (log_variance == MAX_LOG_VARIANCE).all()
+    assert model.losses(to_unit(split.images), split.labels)["autoencoder"].isfinite()
 
 
 # --- the flow ---------------------------------------------------------------------------------------------------------

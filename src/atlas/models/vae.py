@@ -14,6 +14,9 @@ from atlas.nn.likelihood import Likelihood, LikelihoodName, Noise
 from atlas.nn.losses import gaussian_kl
 from atlas.nn.networks import DECODERS, ENCODERS, Network
 
+MAX_LOG_VARIANCE = 2.0
+"""Of q(z|x): a posterior much wider than the prior is of no use. For an image unlike all others the encoder
+extrapolates: standard deviations of 5 in hundreds of dimensions, as seen without this limit, made trainings diverge."""
 FLOW_GATE = 2.0
 """Added to the gate's logit, so that a fresh step changes the code little (Kingma et al. 2016 use 1 to 2)."""
 FLOW_INIT_GAIN = 0.1
@@ -110,7 +113,7 @@ class VAE(Model):
         """Return mean, log-variance [N, latent_dim] and the flow's context [N, flow_context]."""
         outputs = self.encoder(images, labels)
         mean, log_variance, context = outputs.split([self.latent_dim, self.latent_dim, self.flow_context], 1)
-        return mean, log_variance, context
+        return mean, log_variance.clamp(max=MAX_LOG_VARIANCE), context
 
     def _sample_posterior(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return one sample z of q(z|x), its rate, and log q(z|x) - log p(z) at z, dimension by dimension: [N, d] each.
