@@ -62,8 +62,9 @@ $(STAMP): requirements.txt | ready
 	@touch $@
 
 repro: env ## everything, at the scale of params.yaml: SCALE=smoke|cpu|night|gpu writes another there, RUNS="a b" does only those, JOBS=1 one at a time
-	@# exec: where the shell stays between two makes, as that of macOS does, a signal ends there.
-	@outdated="$$($(CHECK))" && exec $(MAKE) --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
+	@# exec: where the shell stays between two makes, as that of macOS does, a signal ends there. -k: a run that fails does
+	@# not keep the others from being done.
+	@outdated="$$($(CHECK))" && exec $(MAKE) -k --no-print-directory -j $(JOBS) gather OUTDATED="$$outdated"
 
 # What scripts/check.py found: data and judges first, then several runs at a time, then what gathers all runs. DVC's
 # lock keeps the runs from disturbing one another.

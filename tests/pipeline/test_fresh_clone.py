@@ -103,6 +103,24 @@ def test_one_run_without_network(clone: Path) -> None:
     assert (clone / "outputs" / "animations" / "digits_cvae_2" / "all.mp4").exists()
 
 
+@pytest.mark.slow
+def test_a_run_that_diverges_keeps_no_other_from_being_done(clone: Path) -> None:
+    params = clone / "params.yaml"
+    before = params.read_text()
+    bad = "  digits_bad: {dataset: digits, model: vae, epochs: 30, learning_rate: 90000}\n"
+    params.write_text(before.replace("  digits_cvae_2:", f"{bad}  digits_cvae_2:"))
+    metrics = clone / "outputs" / "metrics" / "digits_cvae_2.json"
+    metrics.unlink(missing_ok=True)
+    try:
+        with pytest.raises(AssertionError) as refusal:
+            run(clone, "make", "repro", "SCALE=smoke", "RUNS=digits_bad digits_cvae_2", "JOBS=1")
+    finally:
+        params.write_text(before)
+    output = str(refusal.value)
+    assert "training diverged" in output and metrics.exists()
+    assert output.index("'train@digits_bad'") < output.index("'train@digits_cvae_2'"), "the other one was done before"
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
