@@ -16,7 +16,7 @@ from atlas.nn.networks import DECODERS, ENCODERS, Network
 
 MAX_LOG_VARIANCE = 2.0
 """Of q(z|x): a posterior much wider than the prior is of no use. For an image unlike all others the encoder
-extrapolates: standard deviations of 5 in hundreds of dimensions, as seen without this limit, made trainings diverge."""
+extrapolates: without a limit, standard deviations of up to 5 preceded a training's divergence."""
 FLOW_GATE = 2.0
 """Added to the gate's logit, so that a fresh step changes the code little (Kingma et al. 2016 use 1 to 2)."""
 FLOW_INIT_GAIN = 0.1
