@@ -2,7 +2,7 @@
 
 Every part of params.yaml is checked and every model is built, so that a mistake is refused before any work. The
 forecast goes to stderr. It rests on results/seconds.json, the seconds of the committed run, scaled by one timed
-convolution. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
+step. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
 
 With the name of a data set it prints what the data set holds, and what the networks of its runs will be, and draws a
 sheet of images as the networks will see them. It needs no DVC and writes nothing else.
@@ -246,7 +246,7 @@ def forecast(settings: "Settings", stages: list[str], jobs: int = 1) -> dict[str
     from atlas.core.device import device_config
 
     recorded = read_json(RECORD, "nothing: it comes with the repository")
-    factor = convolution_seconds() / recorded["convolution"]
+    factor = step_seconds() / recorded["step"]
     runs = len({stage.partition("@")[2] for stage in stages if stage.partition("@")[0] in RUN_STAGES})
     at_once = min(jobs, max(1, runs)) if device_config().device.type == "cuda" else 1
     trained = [settings.runs[key] for key in recorded["train"] if key in settings.runs]
@@ -281,15 +281,21 @@ def work(run: "Run") -> float:
     return budget.epochs * budget.images * data.shape[1] * data.shape[2] * budget.width
 
 
-def convolution_seconds() -> float:
-    """Return the seconds of a convolution, forward and backward, on this machine's device: the least of some tries."""
+def step_seconds() -> float:
+    """Return the seconds of a small network's step, forward and backward, on this machine: the least of some tries.
+
+    A step waits for memory as much as it computes. A single convolution, which stays in the cache, would promise too
+    much of a processor that multiplies matrices fast.
+    """
     import torch
+    from torch import nn
 
     from atlas.core.device import device_config
 
     config = device_config()
-    layer = config.to_device(torch.nn.Conv2d(64, 64, 5, padding=2))
-    images = torch.rand(4, 64, 16, 16, device=config.device)
+    down, up = nn.Conv2d(16, 64, 4, 2, 1), nn.ConvTranspose2d(64, 16, 4, 2, 1)
+    network = config.to_device(nn.Sequential(down, nn.BatchNorm2d(64), nn.ReLU(), up, nn.BatchNorm2d(16), nn.ReLU()))
+    images = torch.rand(64, 16, 28, 28, device=config.device)
     threads = torch.get_num_threads()
     # One thread, as if the others did as much: on a busy machine, threads that wait for each other tell nothing.
     torch.set_num_threads(1)
@@ -297,7 +303,7 @@ def convolution_seconds() -> float:
     for _ in range(30):
         started = time.perf_counter()
         with config.autocast():
-            loss = layer(images).float().square().mean()
+            loss = network(images).float().square().mean()
         loss.backward()
         loss.item()  # Waits for the device.
         tries.append(time.perf_counter() - started)
@@ -306,7 +312,7 @@ def convolution_seconds() -> float:
 
 
 def record(settings: "Settings") -> None:
-    """Update results/seconds.json: trainings from outputs/timings, and this machine's convolution."""
+    """Update results/seconds.json: trainings from outputs/timings, and this machine's step."""
     recorded = read_json(RECORD, "nothing: it comes with the repository")
     for run in settings.runs.values():
         if (path := Path("outputs/timings") / f"{run.key}.json").exists():
@@ -315,7 +321,7 @@ def record(settings: "Settings") -> None:
             threads = re.search(r"(\d+) threads", timing["machine"])
             share = int(threads[1]) / (os.cpu_count() or 1) if threads else 1.0
             recorded["train"][run.key] = {"seconds": round(timing["seconds"] * share, 1), "work": work(run)}
-    write_json(RECORD, {**recorded, "convolution": round(convolution_seconds(), 5)})
+    write_json(RECORD, {**recorded, "step": round(step_seconds(), 5)})
 
 
 if __name__ == "__main__":

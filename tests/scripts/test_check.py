@@ -48,11 +48,11 @@ def test_what_follows_from_a_change_is_outdated(changed: list[str], stages: list
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    content: dict[str, Any] = {"convolution": 2.0, "stages": {"train": 1, "sample": 10}}
+    content: dict[str, Any] = {"step": 2.0, "stages": {"train": 1, "sample": 10}}
     content["train"] = {"mnist_gan": {"seconds": 60, "work": check.work(GAN)}, "gone": {"seconds": 1, "work": 1}}
     check.RECORD.parent.mkdir()
     check.RECORD.write_text(json.dumps(content))
-    monkeypatch.setattr(check, "convolution_seconds", lambda: 4.0)
+    monkeypatch.setattr(check, "step_seconds", lambda: 4.0)
     return check.RECORD
 
 
@@ -106,7 +106,7 @@ def test_a_record_is_made_of_the_timings(record: Path) -> None:
     timing.write_text(json.dumps({"seconds": 90.0, "machine": f"CPU, {cores} threads, bfloat16"}))
     check.record(SETTINGS)
     content = json.loads(record.read_text())
-    assert content["convolution"] == 4.0 and content["stages"] == {"train": 1, "sample": 10}
+    assert content["step"] == 4.0 and content["stages"] == {"train": 1, "sample": 10}
     assert content["train"]["cifar10_vae"] == {"seconds": 90.0, "work": check.work(VAE)}
     assert content["train"]["mnist_gan"]["seconds"] == 60
 
@@ -114,7 +114,7 @@ def test_a_record_is_made_of_the_timings(record: Path) -> None:
 def test_the_committed_record_has_every_stage_and_run() -> None:
     content = json.loads((ROOT / check.RECORD).read_text())
     assert list(content["stages"]) == [*check.DATA_STAGES, *check.RUN_STAGES, *check.FINAL_STAGES]
-    assert content["train"].keys() == SETTINGS.runs.keys() and content["convolution"] > 0
+    assert content["train"].keys() == SETTINGS.runs.keys() and content["step"] > 0
 
 
 @pytest.mark.parametrize(
