@@ -1,8 +1,8 @@
 """Check of all settings before a long run, with a forecast of its time; or a look at a data set.
 
 Every part of params.yaml is checked and every model is built, so that a mistake is refused before any work. The
-forecast goes to stderr. It rests on results/seconds.json, the seconds of the committed run, scaled by one timed
-step. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
+forecast goes to stderr. It rests on results/seconds.json, the seconds of one whole `make repro`, scaled by a timed step.
+What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
 
 With the name of a data set it prints what the data set holds, and what the networks of its runs will be, and draws a
 sheet of images as the networks will see them. It needs no DVC and writes nothing else.
@@ -238,7 +238,7 @@ def outdated(changed: set[str], runs: list["Run"], final: bool) -> list[str]:
 
 
 def forecast(settings: "Settings", stages: list[str], jobs: int = 1) -> dict[str, float]:
-    """Return about how many seconds of the whole machine each stage takes, from those of the committed run.
+    """Return about how many seconds of the whole machine each stage takes, from those on record.
 
     A training without a record counts as that of a similar run; changed settings count by `work`. Of the `jobs` runs
     that share a GPU each has its speed, since one alone leaves most of it idle; those that share cores divide them.
@@ -284,8 +284,8 @@ def work(run: "Run") -> float:
 def step_seconds() -> float:
     """Return the seconds of a small network's step, forward and backward, on this machine: the least of some tries.
 
-    A step waits for memory as much as it computes. A single convolution, which stays in the cache, would promise too
-    much of a processor that multiplies matrices fast.
+    As in a training, its layers wait for memory as much as they compute: a convolution alone, which stays in the cache,
+    promises too much of a processor that multiplies matrices fast.
     """
     import torch
     from torch import nn
