@@ -1,8 +1,8 @@
 """Check of all settings before a long run, with a forecast of its time; or a look at a data set.
 
 Every part of params.yaml is checked and every model is built, so that a mistake is refused before any work. The
-forecast goes to stderr. It rests on results/seconds.json, the seconds of one whole `make repro`, scaled by a timed step.
-What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
+forecast goes to stderr. It rests on results/seconds.json, the seconds of one whole `make repro`, scaled by a timed
+step. What is outdated goes to stdout, as targets of the Makefile, the longest runs first.
 
 With the name of a data set it prints what the data set holds, and what the networks of its runs will be, and draws a
 sheet of images as the networks will see them. It needs no DVC and writes nothing else.
