@@ -31,8 +31,8 @@ times for VAE/GANs, and 40 % of the peak at the original size.""",
     ),
     "atlas": (
         "The whole atlas",
-        """`make repro` at scale `cpu` in a fresh clone with nothing else running took 65.5 minutes: two runs at a
-time, a thread each. The minutes are those of both cores together.""",
+        """`make repro` at scale `cpu` in a fresh clone, two runs at a time with a thread each and nothing beside it:
+minutes of CPU on both cores together; the last line is by the clock.""",
     ),
     "startup": ("Start-up", "Seconds until a command has ended, the least of several tries."),
     "quality": (
@@ -48,8 +48,8 @@ original tutorial's recipe in Keras took 600 s on two cores to reach a label acc
     "scaling": ("Scaling", "Cost by batch size, by width and by number of training images."),
 }
 """Part -> its title and what was measured."""
-FORMER = ("atlas", "quality", "memory", "scaling")
-"""Parts that `make bench` does not measure, or not any more."""
+BY_HAND = ("atlas", "quality", "memory", "scaling")
+"""Parts that `make bench` does not measure."""
 
 
 def page(parts: Mapping[str, Any]) -> str:
@@ -58,8 +58,8 @@ def page(parts: Mapping[str, Any]) -> str:
     for name, (title, text) in PARTS.items():
         if name in parts:
             part = parts[name]
-            former = " `make bench` does not measure this." if name in FORMER else ""
-            measured = f"{part['machine']}; measured on {part['date']} at commit {part['commit']}.{former}"
+            by_hand = " `make bench` does not measure this." if name in BY_HAND else ""
+            measured = f"{part['machine']}; measured on {part['date']} at commit {part['commit']}.{by_hand}"
             sections.append(f"## {title}\n\n{text}\n\n{table(part['rows'])}\n{measured}\n")
     return "\n".join(sections)
 

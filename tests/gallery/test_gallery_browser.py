@@ -136,7 +136,7 @@ def test_a_label_alone_fills_the_room_of_its_video(chromium: Browser, folder: Pa
         assert page.evaluate(OVERFLOW) == 0 and not video.evaluate("video => video.controls")
         button = page.locator("[data-crop] .scrub button")
         assert page.locator("[data-crop] figcaption").inner_text() == "One all, label c"
-        # A video says that it plays or is paused some time after it does.
+        # The word follows the events of the video, which come after its state has changed.
         expect(button).to_have_text("Pause")
         button.press("Enter")
         expect(button).to_have_text("Play")
